@@ -1,0 +1,82 @@
+"""Configuration: where conf/ is, composing it, and running an entry point with errors a user can read."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from lvis.errors import UserError
+
+_PACKAGE = Path(__file__).resolve().parent
+# a checkout and an editable install have conf/ beside the package, a wheel has it inside
+CONF = next(path for path in (_PACKAGE.parent / "conf", _PACKAGE / "conf") if path.is_dir())
+
+EXIT_USER_ERROR = 2
+
+
+def compose(config_name: str, overrides: list[str] | tuple[str, ...] = ()) -> DictConfig:
+    """The composed configuration, for tests and notebooks (entry points use `entry`).
+
+    Raises:
+        UserError: an unknown key, group or option.
+    """
+    GlobalHydra.instance().clear()
+    try:
+        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+            return hydra.compose(config_name, overrides=list(overrides))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(_first_sentence(error)) from error
+
+
+def entry(config_name: str) -> Callable[[Callable[[DictConfig], object]], Callable[[], None]]:
+    """Decorate `task(cfg)` into a `main()` that composes `conf/<config_name>.yaml` with the command line.
+
+    A `UserError`, and whatever Hydra says about the command line, is printed as one line on standard error with exit
+    status 2. `LVIS_DEBUG=1` shows the traceback instead.
+    """
+
+    def decorate(task: Callable[[DictConfig], object]) -> Callable[[], None]:
+        def guarded(cfg: DictConfig) -> object:
+            try:
+                return task(cfg)
+            except UserError as error:
+                fail(error)
+            except KeyboardInterrupt:
+                print("lvis: interrupted", file=sys.stderr)
+                raise SystemExit(130) from None
+
+        launch = hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(guarded)
+
+        def main() -> None:
+            try:
+                launch()
+            except (HydraException, OmegaConfBaseException) as error:
+                fail(error)
+
+        return main
+
+    return decorate
+
+
+def fail(error: BaseException) -> None:
+    """Print one sentence and exit with status 2; with LVIS_DEBUG=1, raise instead."""
+    if os.environ.get("LVIS_DEBUG") == "1":
+        raise error
+    print(f"lvis: {_first_sentence(error)}", file=sys.stderr)
+    raise SystemExit(EXIT_USER_ERROR) from None
+
+
+def plain(cfg: DictConfig) -> dict:
+    """The configuration as plain dicts and lists, interpolations resolved."""
+    return OmegaConf.to_container(cfg, resolve=True)  # type: ignore[return-value]
+
+
+def _first_sentence(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines[:3]) if lines else type(error).__name__

@@ -1,0 +1,41 @@
+"""Writing files so that a crash leaves either the old file or the new one, never half of one."""
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lvis.errors import UserError
+
+
+@contextmanager
+def replacing(target: str | Path) -> Iterator[Path]:
+    """A temporary path beside `target` with the same suffix; synced and renamed to it when the block ends well.
+
+    If the block raises, the temporary file is removed and `target` is as it was.
+
+    Raises:
+        UserError: the folder cannot be written or the disk is full.
+    """
+    target = Path(target)
+    partial = target.with_name(f".{target.stem}.{os.getpid()}.partial{target.suffix}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        with open(partial, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(partial, target)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.ENOTDIR):
+            reason = os.strerror(error.errno).lower()
+            raise UserError(f"cannot write {target}: {reason}; choose another place") from error
+        raise
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_text(target: str | Path, text: str) -> None:
+    """Write `text` to `target` in one step (see `replacing`)."""
+    with replacing(target) as partial:
+        partial.write_text(text, encoding="utf-8")
