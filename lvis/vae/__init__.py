@@ -1,0 +1,1 @@
+"""Video <-> latents: the VAEs and the bridge between their latent spaces."""
