@@ -1,0 +1,198 @@
+"""Wan 2.1's VAE (Wan et al. 2025, arXiv:2503.20314, section 4.1) with explicit streaming state.
+
+The parameters are those of diffusers' AutoencoderKLWan, under its names in `net`. The forward pass
+is ours: diffusers takes frame 0 and then 4 frames a time through a cache that it changes in place;
+as every layer is causal, all frames at once give the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKLWan
+from diffusers.models.autoencoders.autoencoder_kl_wan import (
+    WanAttentionBlock,
+    WanDecoder3d,
+    WanEncoder3d,
+    WanMidBlock,
+    WanResidualBlock,
+)
+from torch import Tensor
+
+from lvis.errors import UserError
+from lvis.vae.base import VAEState, VideoVAE
+from lvis.vae.wan_layers import (
+    Stream,
+    attention_block,
+    causal_conv,
+    downsample,
+    residual_block,
+    rms_norm,
+    upsample,
+)
+
+
+class WanVAE(VideoVAE):
+    """Wan's causal VAE: 4x fewer frames, 8x smaller sides, 16 channels; shapes as in `VideoVAE`.
+
+    Args:
+        latents_mean, latents_std: statistics a latent channel of the training set of the prior
+            (Wan's own if not given); latents are (mean - latents_mean) / latents_std.
+        encode_dtype, decode_dtype: what the layers compute in; inputs and parameters are cast.
+            Results are float32.
+        config: the other arguments of diffusers' AutoencoderKLWan; Wan 2.1's if not given.
+
+    Raises:
+        UserError: for a configuration that is not of the Wan 2.1 family.
+    """
+
+    latents_mean: Tensor
+    latents_std: Tensor
+
+    def __init__(
+        self,
+        *,
+        latents_mean: Sequence[float] | None = None,
+        latents_std: Sequence[float] | None = None,
+        encode_dtype: torch.dtype = torch.float32,
+        decode_dtype: torch.dtype = torch.float32,
+        **config: Any,
+    ) -> None:
+        super().__init__()
+        _check_config(config)
+        self.net = AutoencoderKLWan(**config)
+        self.latent_channels = self.net.config["z_dim"]
+        self.encode_dtype = encode_dtype
+        self.decode_dtype = decode_dtype
+        if latents_mean is None:
+            latents_mean = self.net.config["latents_mean"]
+        if latents_std is None:
+            latents_std = self.net.config["latents_std"]
+        self.set_statistics(latents_mean, latents_std)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], **dtypes: torch.dtype) -> WanVAE:
+        """A VAE from a dict such as diffusers' vae/config.json; its private keys are ignored."""
+        return cls(**{k: v for k, v in config.items() if not k.startswith("_")}, **dtypes)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What `from_config` rebuilds this architecture from, statistics included."""
+        config = {k: v for k, v in self.net.config.items() if not k.startswith("_")}
+        config["latents_mean"] = self.latents_mean.flatten().tolist()
+        config["latents_std"] = self.latents_std.flatten().tolist()
+        return config
+
+    def set_statistics(self, mean: Sequence[float] | Tensor, std: Sequence[float] | Tensor) -> None:
+        """Set latents_mean and latents_std (one positive number a channel).
+
+        Raises:
+            UserError: if their lengths are not latent_channels, or a standard deviation is <= 0.
+        """
+        device = next(self.net.parameters()).device
+        # Statistics belong to the config, not to the checkpoint: diffusers' files do not hold them.
+        # They are real tensors even when the parameters are built on the meta device.
+        device = torch.device("cpu") if device.type == "meta" else device
+        for name, values in (("latents_mean", mean), ("latents_std", std)):
+            values = torch.as_tensor(values, dtype=torch.float32, device=device).detach().clone()
+            if values.numel() != self.latent_channels:
+                raise UserError(
+                    f"{name} has {values.numel()} numbers for {self.latent_channels} latent "
+                    "channels: give one a channel."
+                )
+            if name == "latents_std" and not bool((values > 0).all()):
+                raise UserError(
+                    "latents_std holds a number <= 0: standard deviations are positive."
+                )
+            self.register_buffer(name, values.view(1, -1, 1, 1, 1), persistent=False)
+
+    def encode_block(self, video: Tensor, state: VAEState = None) -> tuple[Tensor, VAEState]:
+        """See `VideoVAE.encode_block`; the latents are float32."""
+        mean, _, state = self._posterior(video, state)
+        return (mean - self.latents_mean) / self.latents_std, state
+
+    def moments(self, video: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of a clip's posterior, before normalisation, each (B, 16, t, h, w).
+
+        The log-variance is clamped to [-30, 20], as in diffusers.
+
+        Raises:
+            UserError: if the video's shape does not fit the strides.
+        """
+        mean, log_variance, _ = self._posterior(video, None)
+        return mean, log_variance.clamp(-30.0, 20.0)
+
+    def normalise(self, mean: Tensor) -> Tensor:
+        """Latents as `encode` gives them from the posterior's means (or samples of it)."""
+        return (mean - self.latents_mean) / self.latents_std
+
+    def _posterior(self, video: Tensor, state: VAEState) -> tuple[Tensor, Tensor, VAEState]:
+        self.check_video(video, begins=state is None)
+        with torch.autocast(video.device.type, enabled=False):
+            stream = Stream(state)
+            x = video.to(self.encode_dtype, memory_format=torch.channels_last_3d)
+            x = _run_encoder(self.net.encoder, x, stream)
+            x = causal_conv(self.net.quant_conv, x, stream).float()
+        mean, log_variance = x.chunk(2, dim=1)
+        return mean, log_variance, stream.state
+
+    def decode_block(self, latents: Tensor, state: VAEState = None) -> tuple[Tensor, VAEState]:
+        """See `VideoVAE.decode_block`; the video is float32."""
+        self.check_latents(latents)
+        with torch.autocast(latents.device.type, enabled=False):
+            stream = Stream(state)
+            x = latents.float() * self.latents_std + self.latents_mean
+            x = x.to(self.decode_dtype, memory_format=torch.channels_last_3d)
+            x = causal_conv(self.net.post_quant_conv, x, stream)
+            x = _run_decoder(self.net.decoder, x, stream).float()
+        return x, stream.state
+
+
+def _check_config(config: Mapping[str, Any]) -> None:
+    if config.get("is_residual") or config.get("patch_size") not in (None, 1):
+        raise UserError(
+            "a Wan VAE with is_residual or patch_size is of the 2.2 family: give a Wan 2.1 VAE."
+        )
+    if config.get("dropout"):
+        raise UserError(
+            f"dropout {config['dropout']} is not supported in the Wan VAE: set it to 0."
+        )
+    temporal = config.get("temperal_downsample", [False, True, True])
+    if len(config.get("dim_mult", temporal)) != 4 and "dim_mult" in config or sum(temporal) != 2:
+        raise UserError(
+            "a Wan VAE halves the sides 3 times and the frames twice: give 4 numbers in dim_mult "
+            "and 2 true ones in temperal_downsample."
+        )
+
+
+def _run_encoder(encoder: WanEncoder3d, x: Tensor, stream: Stream) -> Tensor:
+    x = causal_conv(encoder.conv_in, x, stream)
+    for layer in encoder.down_blocks:
+        if isinstance(layer, WanResidualBlock):
+            x = residual_block(layer, x, stream)
+        elif isinstance(layer, WanAttentionBlock):
+            x = attention_block(layer, x)
+        else:
+            x = downsample(layer, x, stream)
+    x = _run_middle(encoder.mid_block, x, stream)
+    return causal_conv(encoder.conv_out, rms_norm(encoder.norm_out, x, silu=True), stream)
+
+
+def _run_decoder(decoder: WanDecoder3d, x: Tensor, stream: Stream) -> Tensor:
+    x = causal_conv(decoder.conv_in, x, stream)
+    x = _run_middle(decoder.mid_block, x, stream)
+    for block in decoder.up_blocks:
+        for resnet in block.resnets:
+            x = residual_block(resnet, x, stream)
+        if block.upsamplers is not None:
+            x = upsample(block.upsamplers[0], x, stream)
+    return causal_conv(decoder.conv_out, rms_norm(decoder.norm_out, x, silu=True), stream)
+
+
+def _run_middle(block: WanMidBlock, x: Tensor, stream: Stream) -> Tensor:
+    x = residual_block(block.resnets[0], x, stream)
+    for attention, resnet in zip(block.attentions, block.resnets[1:], strict=True):
+        x = residual_block(resnet, attention_block(attention, x), stream)
+    return x
