@@ -1,0 +1,180 @@
+"""Frames as arrays and folders of frames: what every video source and sink of lvis has in common."""
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Protocol, Self
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+
+from lvis.errors import UserError
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+DEFAULT_RATE = Fraction(25)
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What is known of a video before its frames are read.
+
+    `height`, `width` in pixels as displayed, `rate` in frames a second, `count` the number of frames as far as the
+    container tells (None if it does not: a pipe), `aspect` the width of a pixel over its height.
+    """
+
+    height: int
+    width: int
+    rate: Fraction
+    count: int | None = None
+    aspect: Fraction = Fraction(1)
+
+
+class FrameSource(Protocol):
+    """Frames, uint8 (H, W, 3) RGB, one at a time; a context manager that closes what it reads from."""
+
+    info: VideoInfo
+
+    def __iter__(self) -> Iterator[np.ndarray]: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *exception: object) -> None: ...
+
+
+class FrameSink(Protocol):
+    """Takes frames, uint8 (H, W, 3) RGB; what it writes appears when the context ends without an error."""
+
+    def write(self, frame: np.ndarray) -> None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None: ...
+
+
+def to_video(frames: list[np.ndarray] | np.ndarray, device: torch.device | None = None) -> torch.Tensor:
+    """uint8 (T, H, W, 3) -> float32 (1, 3, T, H, W) in [-1, 1]."""
+    stacked = torch.from_numpy(np.ascontiguousarray(np.stack(list(frames))))
+    if device is not None:
+        stacked = stacked.to(device)
+    return stacked.permute(3, 0, 1, 2)[None].float() / 127.5 - 1
+
+
+def to_frames(video: torch.Tensor) -> np.ndarray:
+    """float (1, 3, T, H, W) in [-1, 1], clipped -> uint8 (T, H, W, 3)."""
+    levels = ((video[0].detach().float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+    return levels.permute(1, 2, 3, 0).contiguous().cpu().numpy()
+
+
+def natural_key(name: str) -> list[tuple[int, int, str]]:
+    """Sort key under which frame2.png comes before frame10.png."""
+    parts = re.split(r"(\d+)", name.lower())
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts if part]
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """An image file as uint8 (H, W, 3) RGB, turned upright as its EXIF tag says.
+
+    Raises:
+        UserError: missing or not a readable image.
+    """
+    from PIL import ImageOps
+
+    try:
+        with Image.open(path) as image:
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    except FileNotFoundError as error:
+        raise UserError(f"{path} does not exist; give the path of an image") from error
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise UserError(f"{path} is not a readable image ({error}); replace or remove it") from error
+
+
+class FolderReader:
+    """The images of a folder in natural order; hidden files and other suffixes are passed over.
+
+    Raises:
+        UserError: no images, an unreadable one, or sizes that differ.
+    """
+
+    def __init__(self, folder: str | Path, rate: Fraction | None = None) -> None:
+        self.folder = Path(folder)
+        names = (path.name for path in self.folder.iterdir())
+        self.names = sorted(
+            (n for n in names if n.lower().endswith(IMAGE_SUFFIXES) and not n.startswith(".")),
+            key=natural_key,
+        )
+        if not self.names:
+            raise UserError(f"{folder} holds no images ({', '.join(IMAGE_SUFFIXES)}); give a folder of frames")
+        height, width = read_image(self.folder / self.names[0]).shape[:2]
+        self.info = VideoInfo(height, width, rate or DEFAULT_RATE, len(self.names))
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        for name in self.names:
+            frame = read_image(self.folder / name)
+            check_frame_size(frame, self.info, str(self.folder / name))
+            yield frame
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        pass
+
+
+class FolderWriter:
+    """Frames as 00000.png, 00001.png, ... in a folder that appears when the last one is written.
+
+    Raises:
+        UserError: the folder exists and is not empty, or cannot be written.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        check_folder_is_free(self.folder)
+        self._partial = self.folder.with_name(f".{self.folder.name}.{os.getpid()}.partial")
+        self._count = 0
+
+    def write(self, frame: np.ndarray) -> None:
+        try:
+            self._partial.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(frame).save(self._partial / f"{self._count:05d}.png")
+        except OSError as error:
+            raise cannot_write(self.folder, error) from error
+        self._count += 1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
+        try:
+            if kind is None and self._partial.is_dir():
+                check_folder_is_free(self.folder)
+                if self.folder.is_dir():
+                    self.folder.rmdir()
+                os.replace(self._partial, self.folder)
+        except OSError as error:
+            raise cannot_write(self.folder, error) from error
+        finally:
+            shutil.rmtree(self._partial, ignore_errors=True)
+
+
+def check_folder_is_free(folder: Path) -> None:
+    """Raises UserError unless `folder` is missing or an empty folder, so that nothing there is lost."""
+    if folder.is_dir() and any(folder.iterdir()):
+        raise UserError(f"the folder {folder} exists and is not empty; empty it or name another output")
+
+
+def check_frame_size(frame: np.ndarray, info: VideoInfo, name: str) -> None:
+    """Raises UserError when a frame has not the size of the first one."""
+    height, width = frame.shape[:2]
+    if (height, width) != (info.height, info.width):
+        raise UserError(
+            f"{name} is {width}x{height} and the first frame is {info.width}x{info.height}; "
+            "all frames must have one size"
+        )
+
+
+def cannot_write(target: str | Path, error: OSError) -> UserError:
+    """The sentence for an output that the system refuses."""
+    reason = (os.strerror(error.errno) if error.errno else str(error)).lower()
+    return UserError(f"cannot write {target}: {reason}; free some space or choose another place")
