@@ -1,0 +1,354 @@
+"""The Wan 2.1 transformer, bidirectional and block-causal, from one set of weights."""
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from diffusers import WanTransformer3DModel
+from diffusers.models.transformers.transformer_wan import WanTransformerBlock
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from lvis.backbone.attention import Attend, BlockCausal, attend_all, block_causal
+from lvis.backbone.cache import KVCache
+from lvis.backbone.rotary import rotary_phases, rotate
+from lvis.errors import UserError
+
+TextSource = Callable[[], tuple[Tensor, Tensor]]
+
+
+class Block(WanTransformerBlock):
+    """diffusers' block with modulation a frame and an attention that the caller chooses.
+
+    The parameters and their names are diffusers'; the forward pass is ours, because diffusers'
+    would materialise the modulation of every token and knows no cache.
+    """
+
+    def text_kv(self, text: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values of the embedded text, (B, L, heads, head_dim) each."""
+        key = self.attn2.norm_k(self.attn2.to_k(text)).unflatten(-1, (self.attn2.heads, -1))
+        value = self.attn2.to_v(text).unflatten(-1, (self.attn2.heads, -1))
+        return key.to(value.dtype), value
+
+    def forward(
+        self,
+        hidden: Tensor,
+        modulation: Tensor,
+        phases: tuple[Tensor, Tensor],
+        attend: Attend,
+        text: Tensor | tuple[Tensor, Tensor],
+    ) -> Tensor:
+        """
+        Args:
+            hidden: (B, t, tokens per frame, D).
+            modulation: float32 (B, t, 6, D), or (B, 1, 6, D) when all frames share a timestep.
+            phases: rotary cosines and sines of the tokens.
+            attend: self-attention over (B, N, heads, head_dim).
+            text: embedded text (B, L, D), or its keys and values.
+        """
+        dtype = hidden.dtype
+        table = self.scale_shift_table.float().unsqueeze(1) + modulation
+        shift, scale, gate, ffn_shift, ffn_scale, ffn_gate = table.split(1, dim=2)
+
+        normed = (self.norm1(hidden.float()) * (1 + scale) + shift).to(dtype)
+        attended = self.self_attention(normed.flatten(1, 2), phases, attend)
+        hidden = (hidden.float() + attended.view_as(hidden) * gate).to(dtype)
+
+        normed = self.norm2(hidden.float()).to(dtype).flatten(1, 2)
+        text_key, text_value = text if isinstance(text, tuple) else self.text_kv(text)
+        query = self.attn2.norm_q(self.attn2.to_q(normed))
+        query = query.unflatten(-1, (self.attn2.heads, -1)).to(text_value.dtype)
+        attended = attend_all(query, text_key, text_value).flatten(2)
+        hidden = hidden + self.project(self.attn2, attended, dtype).view_as(hidden)
+
+        normed = (self.norm3(hidden.float()) * (1 + ffn_scale) + ffn_shift).to(dtype)
+        return (hidden.float() + self.ffn(normed).float() * ffn_gate).to(dtype)
+
+    def self_attention(
+        self, normed: Tensor, phases: tuple[Tensor, Tensor], attend: Attend
+    ) -> Tensor:
+        heads = (self.attn1.heads, -1)
+        value = self.attn1.to_v(normed).unflatten(-1, heads)
+        query = self.attn1.norm_q(self.attn1.to_q(normed)).unflatten(-1, heads)
+        key = self.attn1.norm_k(self.attn1.to_k(normed)).unflatten(-1, heads)
+        query = rotate(query, phases).to(value.dtype)
+        key = rotate(key, phases).to(value.dtype)
+        return self.project(self.attn1, attend(query, key, value).flatten(2), normed.dtype)
+
+    @staticmethod
+    def project(attention: nn.Module, attended: Tensor, dtype: torch.dtype) -> Tensor:
+        return attention.to_out[0](attended.to(dtype))
+
+
+class WanTransformer(nn.Module):
+    """Wan 2.1's video transformer with three ways to run (docs/architecture.md, "Backbone").
+
+    The defaults are Wan2.1-T2V-1.3B. `net` is diffusers' model and holds every parameter under
+    diffusers' names.
+
+    Args:
+        text_len: tokens of a padded prompt; shorter texts are padded with zeros and the padding is
+            attended to, as in Wan's training.
+    """
+
+    def __init__(
+        self,
+        num_attention_heads: int = 12,
+        attention_head_dim: int = 128,
+        num_layers: int = 30,
+        ffn_dim: int = 8960,
+        text_dim: int = 4096,
+        text_len: int = 512,
+        freq_dim: int = 256,
+        in_channels: int = 16,
+        out_channels: int = 16,
+        patch_size: tuple[int, int, int] = (1, 2, 2),
+        eps: float = 1e-6,
+    ) -> None:
+        super().__init__()
+        self.num_heads = num_attention_heads
+        self.head_dim = attention_head_dim
+        self.text_dim = text_dim
+        self.text_len = text_len
+        self.freq_dim = freq_dim
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.patch_size = tuple(patch_size)
+        self.gradient_checkpointing = False
+        dim = num_attention_heads * attention_head_dim
+        self.net = WanTransformer3DModel(
+            patch_size=self.patch_size,
+            num_attention_heads=num_attention_heads,
+            attention_head_dim=attention_head_dim,
+            in_channels=in_channels,
+            out_channels=out_channels,
+            text_dim=text_dim,
+            freq_dim=freq_dim,
+            ffn_dim=ffn_dim,
+            num_layers=0,
+            eps=eps,
+        )
+        self.net.blocks = nn.ModuleList(
+            Block(dim, ffn_dim, num_attention_heads, cross_attn_norm=True, eps=eps)
+            for _ in range(num_layers)
+        )
+        self.net.register_to_config(num_layers=num_layers)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.net.proj_out.weight.dtype
+
+    @property
+    def device(self) -> torch.device:
+        return self.net.proj_out.weight.device
+
+    def reset_parameters(self) -> None:
+        """Draw the parameters as Wan does before its training; the velocity starts at zero."""
+        embedder = self.net.condition_embedder
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
+        nn.init.xavier_uniform_(self.net.patch_embedding.weight.flatten(1))
+        for linear in (
+            embedder.text_embedder.linear_1,
+            embedder.text_embedder.linear_2,
+            embedder.time_embedder.linear_1,
+            embedder.time_embedder.linear_2,
+        ):
+            nn.init.normal_(linear.weight, std=0.02)
+        nn.init.zeros_(self.net.proj_out.weight)
+
+    def forward(
+        self,
+        latents: Tensor,
+        timestep: Tensor,
+        text: Tensor,
+        block_size: int | None = None,
+        window: int | None = None,
+        sink: int = 0,
+    ) -> Tensor:
+        """The flow velocity (noise - x0) of noisy latents.
+
+        Args:
+            latents: (B, 16, t, h, w); h and w even.
+            timestep: float32 (B,) or (B, t) in [0, 1000].
+            text: (B, L, text_dim), L <= text_len.
+            block_size: latent frames a block for the block-causal pass; None is bidirectional.
+            window, sink: see `BlockCausal`; only with `block_size`.
+
+        Returns:
+            (B, 16, t, h, w), in the dtype of `latents`.
+
+        Raises:
+            UserError: sizes that the patches, the text or the window cannot hold.
+        """
+        grid = self.grid_of(latents)
+        attend: Attend = attend_all
+        if block_size is not None:
+            pattern = BlockCausal(block_size, window, sink)
+            attend = block_causal(pattern, grid[0], grid[1] * grid[2])
+        embedded = self.embed_text(text)
+        phases = rotary_phases(0, grid, self.head_dim, latents.device)
+        hidden = self.patchify(latents)
+        embedding, modulation = self.embed_time(timestep)
+        for block in self.net.blocks:
+            if self.gradient_checkpointing and torch.is_grad_enabled():
+                hidden = checkpoint(
+                    block, hidden, modulation, phases, attend, embedded, use_reentrant=False
+                )
+            else:
+                hidden = block(hidden, modulation, phases, attend, embedded)
+        return self.head(hidden, embedding, grid).to(latents.dtype)
+
+    @torch.no_grad()
+    def open_cache(
+        self,
+        batch_size: int,
+        latent_size: tuple[int, int],
+        text: Tensor,
+        block_size: int = 3,
+        window: int = 21,
+        sink: int = 0,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> KVCache:
+        """Allocate everything that a stream will ever remember.
+
+        Args:
+            latent_size: (h, w) of the latents.
+            text: (B, L, text_dim), or (1, L, text_dim) for all of them.
+            block_size, window, sink: latent frames, see `BlockCausal`.
+            dtype, device: of the cache; the parameters' by default.
+
+        Raises:
+            UserError: sizes that the patches, the text or the window cannot hold.
+        """
+        token_grid = self.token_grid(latent_size)
+        pattern = BlockCausal(block_size, window, sink)
+        device = self.device if device is None else torch.device(device)
+        embedded = self.embed_text(text.to(device)).expand(batch_size, -1, -1)
+        pairs = [block.text_kv(embedded) for block in self.net.blocks]
+        text_keys = torch.stack([key for key, _ in pairs])
+        text_values = torch.stack([value for _, value in pairs])
+        return KVCache(pattern, text_keys, text_values, token_grid, dtype or self.dtype)
+
+    @torch.no_grad()
+    def step(
+        self, latents: Tensor, timestep: Tensor, cache: KVCache, commit: bool = True
+    ) -> Tensor:
+        """The flow velocity of one block, given the blocks that the cache holds.
+
+        With `commit` the block becomes part of the past; without it the next step sees the
+        cache as this one did. Outside autograd: a stream is not trained through its cache.
+
+        Args:
+            latents: (B, 16, t, h, w), t <= the cache's block_size.
+            timestep: float32 (B,) or (B, t) in [0, 1000].
+
+        Returns:
+            (B, 16, t, h, w), in the dtype of `latents`.
+
+        Raises:
+            UserError: a block of another size than the cache was opened for.
+        """
+        grid = self.grid_of(latents)
+        opened = (cache.batch_size, *cache.token_grid)
+        if (latents.shape[0], *grid[1:]) != opened or grid[0] > cache.pattern.block_size:
+            raise UserError(
+                f"a block of shape {tuple(latents.shape)} does not fit a cache of batch "
+                f"{opened[0]}, {opened[1]}x{opened[2]} tokens and {cache.pattern.block_size} "
+                "latent frames a block; open a cache for this size"
+            )
+        phases = rotary_phases(cache.frames, grid, self.head_dim, latents.device)
+        hidden = self.patchify(latents)
+        embedding, modulation = self.embed_time(timestep)
+        for layer, block in enumerate(self.net.blocks):
+            text = (cache.text_keys[layer], cache.text_values[layer])
+            attend = partial(attend_cached, cache, layer)
+            hidden = block(hidden, modulation, phases, attend, text)
+        if commit:
+            cache.commit(grid[0])
+        return self.head(hidden, embedding, grid).to(latents.dtype)
+
+    def token_grid(self, latent_size: tuple[int, int]) -> tuple[int, int]:
+        height, width = latent_size
+        _, patch_height, patch_width = self.patch_size
+        if height % patch_height or width % patch_width or not height or not width:
+            raise UserError(
+                f"latents of {height}x{width} cannot be cut into {patch_height}x{patch_width} "
+                "patches; use a video whose sides are multiples of 16"
+            )
+        return height // patch_height, width // patch_width
+
+    def grid_of(self, latents: Tensor) -> tuple[int, int, int]:
+        if latents.ndim != 5 or latents.shape[1] != self.in_channels:
+            raise UserError(
+                f"latents of shape {tuple(latents.shape)} are not (B, {self.in_channels}, t, h, w);"
+                " use the VAE that the transformer was trained with"
+            )
+        return (latents.shape[2], *self.token_grid((latents.shape[3], latents.shape[4])))
+
+    def patchify(self, latents: Tensor) -> Tensor:
+        """Latents to tokens, (B, t, tokens per frame, D)."""
+        hidden = self.net.patch_embedding(latents.to(self.dtype))
+        return hidden.flatten(3).permute(0, 2, 3, 1).contiguous().to(self.dtype)
+
+    def pad_text(self, text: Tensor) -> Tensor:
+        """Text (B, L, text_dim) padded with zeros to `text_len` tokens.
+
+        Raises:
+            UserError: the text is longer or of another width.
+        """
+        if text.ndim != 3 or text.shape[2] != self.text_dim or text.shape[1] > self.text_len:
+            raise UserError(
+                f"text of shape {tuple(text.shape)} is not (B, at most {self.text_len}, "
+                f"{self.text_dim}); use the text encoder that belongs to this transformer"
+            )
+        return F.pad(text, (0, 0, 0, self.text_len - text.shape[1]))
+
+    def embed_text(self, text: Tensor) -> Tensor:
+        embedder = self.net.condition_embedder.text_embedder
+        return embedder(self.pad_text(text).to(self.dtype)).to(self.dtype)
+
+    def embed_time(self, timestep: Tensor) -> tuple[Tensor, Tensor]:
+        """Float32 time embedding (B, t or 1, D) and modulation (B, t or 1, 6, D).
+
+        The sinusoid is float64 and all else float32 whatever the parameters are: bfloat16 would
+        round t = 522 to 520, and Wan computes its modulation in float32.
+        """
+        embedder = self.net.condition_embedder
+        per_frame = timestep if timestep.ndim == 2 else timestep.unsqueeze(1)
+        half = self.freq_dim // 2
+        exponent = torch.arange(half, dtype=torch.float64, device=timestep.device) / half
+        angle = per_frame.double().unsqueeze(-1) * 10_000.0**-exponent
+        sinusoid = torch.cat((angle.cos(), angle.sin()), dim=-1).float()
+        with torch.autocast(timestep.device.type, enabled=False):
+            hidden = F.silu(linear_float32(embedder.time_embedder.linear_1, sinusoid))
+            embedding = linear_float32(embedder.time_embedder.linear_2, hidden)
+            modulation = linear_float32(embedder.time_proj, F.silu(embedding))
+        return embedding, modulation.unflatten(-1, (6, -1))
+
+    def head(self, hidden: Tensor, embedding: Tensor, grid: tuple[int, int, int]) -> Tensor:
+        """Tokens to velocity, (B, 16, t, h, w)."""
+        table = self.net.scale_shift_table.float().unsqueeze(1) + embedding.unsqueeze(2)
+        shift, scale = table.split(1, dim=2)
+        normed = (self.net.norm_out(hidden.float()) * (1 + scale) + shift).to(hidden.dtype)
+        patches = self.net.proj_out(normed)
+        frames, rows, columns = grid
+        _, patch_height, patch_width = self.patch_size
+        patches = patches.view(
+            -1, frames, rows, columns, patch_height, patch_width, self.out_channels
+        )
+        velocity = patches.permute(0, 6, 1, 2, 4, 3, 5)
+        return velocity.flatten(5, 6).flatten(3, 4)
+
+
+def attend_cached(cache: KVCache, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    keys, values = cache.put(layer, key, value)
+    return attend_all(query.to(keys.dtype), keys, values)
+
+
+def linear_float32(linear: nn.Linear, features: Tensor) -> Tensor:
+    return F.linear(features, linear.weight.float(), linear.bias.float())
