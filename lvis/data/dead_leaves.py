@@ -1,7 +1,8 @@
 """Dead leaves: opaque shapes that fall on each other, with the size law of natural images.
 
-Radii follow a density ~ r^-3 between two bounds, the only law under which the picture of occluding shapes is scale
-invariant (Lee, Mumford & Huang, "Occlusion models for natural images", IJCV 2001, section 3).
+Radii follow a density ~ r^-3 between two bounds, the only law under which the picture of occluding
+shapes is scale invariant (Lee, Mumford & Huang, "Occlusion models for natural images", IJCV 2001,
+section 3).
 """
 
 import numpy as np
@@ -14,7 +15,7 @@ CORNERS = {"triangle": 3, "square": 4, "pentagon": 5, "hexagon": 6}
 
 
 def draw_radii(rng: np.random.Generator, count: int, smallest: float, largest: float) -> np.ndarray:
-    """`count` radii (count,) in [smallest, largest] with density ~ r^-3, by inverting its distribution."""
+    """Radii (count,) in [smallest, largest] with density ~ r^-3, by inverting its distribution."""
     uniform = rng.random(count)
     low, high = smallest**-2.0, largest**-2.0
     return np.asarray((low - uniform * (low - high)) ** -0.5)
@@ -35,8 +36,9 @@ def coverage(
 ) -> np.ndarray:
     """The share of each pixel that a shape covers, float32 in [0, 1], from its signed distance.
 
-    `dx` (1, w) and `dy` (h, 1) are pixels from the centre; `radius` is the circumscribed one, `aspect` <= 1 squeezes
-    the second axis of an ellipse or a rectangle; a "ring" leaves out its inner 55 %.
+    `dx` (1, w) and `dy` (h, 1) are pixels from the centre; `radius` is the circumscribed one,
+    `aspect` <= 1 squeezes the second axis of an ellipse or a rectangle; a "ring" leaves out its
+    inner 55 %.
     """
     if shape in ("disk", "ring"):
         distance = np.sqrt(dx * dx + dy * dy) - radius
@@ -86,7 +88,8 @@ def drop_leaf(
 ) -> None:
     """Lays one leaf over a canvas in place; `centre` is (x, y) in pixels.
 
-    The canvas is float32 (h, w, 3) in [0, 255], or (h, w, 4) with premultiplied colour and coverage in [0, 255].
+    The canvas is float32 (h, w, 3) in [0, 255], or (h, w, 4) with premultiplied colour and coverage
+    in [0, 255].
     """
     shape = SHAPES[rng.integers(len(SHAPES))]
     angle, aspect = rng.uniform(0, 2 * np.pi), rng.uniform(0.15, 0.8)
@@ -112,10 +115,11 @@ def drop_leaves(
 ) -> None:
     """Covers a canvas in place with leaves whose areas sum to `density` times the canvas.
 
-    Radii reach from 1.5 to 4 pixels up to 0.15 to 0.35 of `side` pixels (both ends drawn, and grown in proportion when
-    `side` is more than 128, so that the number of leaves does not depend on the resolution).
+    Radii reach from 2 to 4.5 pixels up to 0.15 to 0.35 of `side` pixels (both ends drawn, and grown
+    in proportion when `side` is more than 128, so that the number of leaves does not depend on the
+    resolution).
     """
-    smallest = rng.uniform(1.5, 4.0) * max(1.0, side / 128)
+    smallest = rng.uniform(2.0, 4.5) * max(1.0, side / 128)
     largest = max(rng.uniform(0.15, 0.35) * side, 2 * smallest)
     height, width = canvas.shape[:2]
     count = int(np.clip(density * height * width / mean_area(smallest, largest), 8, 500))

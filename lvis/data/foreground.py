@@ -36,7 +36,8 @@ SIZES: dict[str, tuple[float, float]] = {
 class Foreground:
     """One object of a single colour over its whole course.
 
-    `centre` (T, 2) is (x, y) in pixels; `radius` is the circumscribed one in pixels; `colour` is RGB in [0, 255].
+    `centre` (T, 2) is (x, y) in pixels; `radius` is the circumscribed one in pixels; `colour` is
+    RGB in [0, 255].
     """
 
     caption: str
@@ -69,8 +70,8 @@ class Foreground:
 def draw_foreground(rng: np.random.Generator, frames: int, size: tuple[int, int]) -> Foreground:
     """An object that crosses the middle of its course in the middle of the clip.
 
-    It moves at 0.7 to 2 % of the axis's length a frame, and over no more than 70 % of it, so that the caption can be
-    seen in any clip of a second; a clip of one frame stands still.
+    It moves at 0.7 to 2 % of the axis's length a frame, and over no more than 70 % of it, so that
+    the caption can be seen in any clip of a second; a clip of one frame stands still.
     """
     height, width = size
     colour = list(COLOURS)[rng.integers(len(COLOURS))]

@@ -1,4 +1,8 @@
-"""What a synthetic clip is stacked from: a backdrop, sparse layers and single sprites, each with its own motion."""
+"""What a synthetic clip is stacked from: a backdrop, sparse layers and single sprites.
+
+Each has its own motion, and a canvas at twice the picture's resolution (`motion.oversample`), which
+is continued by reflection where the picture reaches past it.
+"""
 
 from dataclasses import dataclass
 
@@ -6,7 +10,7 @@ import cv2
 import numpy as np
 
 from lvis.data.dead_leaves import drop_leaf, drop_leaves
-from lvis.data.motion import Motion, draw_motion, warp
+from lvis.data.motion import OVERSAMPLING, Motion, draw_motion, oversample, warp
 from lvis.data.photographs import draw_photograph
 from lvis.data.textures import draw_texture, strokes
 
@@ -15,18 +19,21 @@ LEAF_CANVAS = 1.5  # a canvas of leaves exceeds the picture by half, then its mi
 
 @dataclass(frozen=True)
 class Backdrop:
-    """An opaque canvas, uint8 (h, w, 3), continued by reflection."""
+    """An opaque canvas, uint8 (h, w, 4).
+
+    The fourth channel is not used: OpenCV warps four channels much faster than three.
+    """
 
     canvas: np.ndarray
     motion: Motion
 
     def paint(self, picture: np.ndarray, frame: int) -> None:
-        picture[:] = warp(self.canvas, self.motion, frame, picture.shape[:2])
+        picture[:] = warp(self.canvas, self.motion, frame, picture.shape[:2])[..., :3]
 
 
 @dataclass(frozen=True)
 class SparseLayer:
-    """A canvas with holes, uint8 (h, w, 4): premultiplied colour and coverage; continued by reflection."""
+    """A canvas with holes, uint8 (h, w, 4): premultiplied colour and coverage."""
 
     canvas: np.ndarray
     motion: Motion
@@ -37,16 +44,17 @@ class SparseLayer:
 
 @dataclass(frozen=True)
 class Sprite:
-    """One leaf on a small canvas, uint8 (side, side, 4); `motion.offset` is its centre's course in the picture.
+    """One leaf on a small canvas, uint8 (side, side, 4), premultiplied.
 
-    What leaves the picture comes back at the other side, so that a long clip does not run empty.
+    `motion.offset` is the course of its centre in the picture. What leaves the picture comes back
+    at the other side, so that a long clip does not run empty.
     """
 
     canvas: np.ndarray
     motion: Motion
 
     def paint(self, picture: np.ndarray, frame: int) -> None:
-        side = int(self.canvas.shape[0] * self.motion.zoom[frame]) + 2
+        side = int(self.canvas.shape[0] / OVERSAMPLING * self.motion.zoom[frame]) + 2
         height, width = picture.shape[:2]
         centre = self.motion.offset[frame] % (width + side, height + side) - side / 2
         corner = np.floor(centre - (side - 1) / 2).astype(int)
@@ -72,14 +80,14 @@ def lay_over(picture: np.ndarray, layer: np.ndarray) -> None:
     picture += layer[..., :3]
 
 
-def to_uint8(canvas: np.ndarray) -> np.ndarray:
-    return np.clip(np.rint(canvas), 0, 255).astype(np.uint8)
+def opaque(canvas: np.ndarray) -> np.ndarray:
+    return np.pad(canvas, ((0, 0), (0, 0), (0, 1)))
 
 
 def photograph_backdrop(
     rng: np.random.Generator, size: tuple[int, int], motion: Motion, split: str
 ) -> Backdrop:
-    """A view of 22 to 80 % of a photograph, area-averaged to the picture's resolution before it moves.
+    """A view of 22 to 80 % of a photograph, area-averaged to the picture's resolution first.
 
     It is magnified by no more than 1.25 unless the whole photograph is too small for the picture.
     """
@@ -94,17 +102,19 @@ def photograph_backdrop(
         canvas = canvas[:, ::-1]
     gamma, gain = np.exp(rng.uniform(-0.3, 0.3)), rng.uniform(0.85, 1.1, 3)
     ramp = 255 * (np.arange(256) / 255)[:, None] ** gamma * gain
-    canvas = cv2.LUT(np.ascontiguousarray(canvas), to_uint8(ramp)[None])
+    canvas = cv2.LUT(np.ascontiguousarray(canvas), np.clip(ramp, 0, 255).astype(np.uint8)[None])
     slack = np.maximum((canvas.shape[1] - size[1], canvas.shape[0] - size[0]), 0) / 2
     start = rng.uniform(-1, 1, 2) * slack
-    return Backdrop(canvas, Motion(motion.offset + start, motion.angle, motion.zoom))
+    return Backdrop(
+        oversample(opaque(canvas)), Motion(motion.offset + start, motion.angle, motion.zoom)
+    )
 
 
 def texture_backdrop(
     rng: np.random.Generator, size: tuple[int, int], motion: Motion, split: str
 ) -> Backdrop:
     """A plain texture, half of the time a procedural one."""
-    return Backdrop(to_uint8(draw_texture(rng, leaf_canvas(size), split, 0.5)), motion)
+    return Backdrop(oversample(opaque(draw_texture(rng, leaf_canvas(size), split, 0.5))), motion)
 
 
 def leaves_backdrop(
@@ -113,7 +123,7 @@ def leaves_backdrop(
     """Leaves over leaves, on a texture that shows through here and there."""
     canvas = draw_texture(rng, leaf_canvas(size), split).copy()
     drop_leaves(rng, canvas, rng.uniform(0.7, 1.6), min(size), split)
-    return Backdrop(to_uint8(canvas), motion)
+    return Backdrop(oversample(opaque(canvas)), motion)
 
 
 def leaves_layer(
@@ -122,7 +132,7 @@ def leaves_layer(
     """Scattered leaves, nearer than the backdrop."""
     canvas = np.zeros((*leaf_canvas(size), 4), np.float32)
     drop_leaves(rng, canvas, rng.uniform(0.1, 0.3), min(size), split)
-    return SparseLayer(to_uint8(canvas), motion)
+    return SparseLayer(oversample(canvas), motion)
 
 
 def strokes_layer(
@@ -132,7 +142,7 @@ def strokes_layer(
     canvas = np.zeros((*leaf_canvas(size), 4), np.uint8)
     photo = draw_photograph(rng, split)
     strokes(rng, canvas, photo, int(rng.integers(8, 40)), min(size))
-    return SparseLayer(canvas, motion)
+    return SparseLayer(oversample(canvas), motion)
 
 
 def draw_sprite(
@@ -147,7 +157,7 @@ def draw_sprite(
     spin = rng.normal(0, 0.03) if rng.random() < 0.5 else 0.0
     motion = draw_motion(rng, frames, velocity, max_angle=0.1, max_zoom=0.1, spin=spin)
     start = rng.uniform(0, 1, 2) * (size[1] + side, size[0] + side)
-    return Sprite(to_uint8(canvas), Motion(motion.offset + start, motion.angle, motion.zoom))
+    return Sprite(oversample(canvas), Motion(motion.offset + start, motion.angle, motion.zoom))
 
 
 def leaf_canvas(size: tuple[int, int]) -> tuple[int, int]:

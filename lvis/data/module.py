@@ -15,9 +15,10 @@ from lvis.errors import UserError
 class StepStream(IterableDataset[dict[str, Any]]):
     """Whole batches in the order of the steps, whatever the number of workers.
 
-    Sample i of rank r at step s is clip first_clip + s * world_size * batch_size + r * batch_size + i. Worker w of W makes steps
-    start + w, start + w + W, ...: DataLoader takes from its workers in turn, so that the steps come out in order. An
-    iterable dataset also keeps Lightning from putting a sampler of its own in front.
+    Sample i of rank r at step s is clip first_clip + s * world_size * batch_size + r * batch_size +
+    i. Worker w of W makes steps start + w, start + w + W, ...: DataLoader takes from its workers in
+    turn, so that the steps come out in order. An iterable dataset also keeps Lightning from putting
+    a sampler of its own in front.
     """
 
     def __init__(
@@ -33,7 +34,7 @@ class StepStream(IterableDataset[dict[str, Any]]):
         self.start = 0
 
     def __len__(self) -> int:
-        # Lightning reads one batch ahead of a loader without a length, and loses it when a run resumes.
+        # Lightning reads one batch ahead of a loader without a length, and a resumed run loses it.
         clips = len(self.videos) - self.first_clip
         return max(clips // (self.batch_size * self.world_size) - self.start, 0)
 
@@ -52,9 +53,10 @@ def use_one_thread(worker_id: int) -> None:
 
 
 class VideoDataModule(LightningDataModule):
-    """Synthetic clips for training without end, and a fixed set from other photographs for validation.
+    """Endless synthetic clips for training, a fixed set from other photographs for validation.
 
-    Batches are {"video": float32 (B, 3, T, H, W) in [-1, 1], "prompt": list of B str, "index": int64 (B,)}.
+    Batches are {"video": float32 (B, 3, T, H, W) in [-1, 1], "prompt": list of B str, "index":
+    int64 (B,)}.
 
     Args:
         size: Height and width in pixels.
@@ -62,7 +64,8 @@ class VideoDataModule(LightningDataModule):
         batch_size: Clips a batch and rank.
         num_workers: Processes that render the training clips; 0 renders in the training process.
         seed: Seed of all clips; validation has a stream of its own under the same seed.
-        val_clips: Clips in the validation set, shared out equally: what does not divide by the number of ranks is
+        val_clips: Clips in the validation set, shared out equally: what does not divide by the
+        number of ranks is
             left out, because ranks with unequal shares would wait for each other. 0 for none.
         start_index: Number of the first training clip.
 
@@ -98,13 +101,13 @@ class VideoDataModule(LightningDataModule):
         self.stream: StepStream | None = None
 
     def ranks(self) -> tuple[int, int]:
-        """This process's rank and the number of ranks, as the Trainer knows them; (0, 1) without one."""
+        """This process's rank and the number of ranks; (0, 1) without a Trainer."""
         if self.trainer is None:
             return 0, 1
         return self.trainer.global_rank, self.trainer.world_size
 
     def set_position(self, step: int) -> None:
-        """Lets training go on at the batch of this step: call it before iterating, with the number of batches used.
+        """Lets training go on after `step` batches; takes effect when the loader is next iterated.
 
         Raises:
             UserError: `step` is negative.

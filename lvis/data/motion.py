@@ -5,13 +5,17 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+# Canvases hold twice the picture's resolution (interpolated, so no finer detail): from there a linear
+# warp, an order of magnitude faster than a cubic one, keeps moving detail sharp and does not alias.
+OVERSAMPLING = 2
+
 
 @dataclass(frozen=True)
 class Motion:
     """Where a layer goes, frame by frame, seen in the picture.
 
-    `offset` (T, 2) is in pixels (x to the right, y down), `angle` (T,) in radians, `zoom` (T,) a magnification;
-    all begin anywhere and are smooth in time.
+    `offset` (T, 2) is in pixels (x to the right, y down), `angle` (T,) in radians, `zoom` (T,) a
+    magnification; all begin anywhere and are smooth in time.
     """
 
     offset: np.ndarray
@@ -36,8 +40,8 @@ def draw_motion(
 ) -> Motion:
     """A drift at `velocity` (pixels a frame) with a gentle sway, turn and zoom on top.
 
-    The sway's speed stays below a third of the drift's, so the direction of the drift is never in doubt. `spin` adds a
-    constant turn (radians a frame).
+    The sway's speed stays below a third of the drift's, so the direction of the drift is never in
+    doubt. `spin` adds a constant turn (radians a frame).
     """
     time = np.arange(frames)
     sway_speed = rng.uniform(0, 0.3) * float(np.linalg.norm(velocity))
@@ -48,6 +52,13 @@ def draw_motion(
     return Motion(offset, angle, np.exp(swing(rng, frames, rng.uniform(0, max_zoom))))
 
 
+def oversample(canvas: np.ndarray) -> np.ndarray:
+    """A canvas (h, w, C) in the picture's resolution, made ready for `warp`: uint8 (2 h, 2 w, C)."""
+    pixels = np.clip(np.rint(canvas), 0, 255).astype(np.uint8)
+    factor = OVERSAMPLING
+    return cv2.resize(pixels, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
+
+
 def warp(
     canvas: np.ndarray,
     motion: Motion,
@@ -55,9 +66,11 @@ def warp(
     size: tuple[int, int],
     border: int = cv2.BORDER_REFLECT_101,
 ) -> np.ndarray:
-    """The canvas, moved as of this frame, seen through a window (h, w) around its centre."""
+    """An oversampled canvas, moved as of this frame, seen through a window (h, w) at its centre."""
     height, width = size
-    cosine, sine = (f(motion.angle[frame]) / motion.zoom[frame] for f in (np.cos, np.sin))
+    cosine, sine = (
+        OVERSAMPLING * f(motion.angle[frame]) / motion.zoom[frame] for f in (np.cos, np.sin)
+    )
     linear = np.array([[cosine, sine], [-sine, cosine]])
     window_centre = np.array([(width - 1) / 2, (height - 1) / 2])
     canvas_centre = np.array([(canvas.shape[1] - 1) / 2, (canvas.shape[0] - 1) / 2])
@@ -67,6 +80,6 @@ def warp(
         canvas,
         matrix,
         (width, height),
-        flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=border,
     )

@@ -1,4 +1,4 @@
-"""The photographs that scikit-image carries inside its wheel, read without importing or downloading anything."""
+"""The photographs inside scikit-image's wheel, read without importing it or downloading anything."""
 
 import importlib.util
 from functools import lru_cache
@@ -6,10 +6,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from lvis.errors import UserError
 
-# Both views of the motorcycle show one scene, so they may not be split between training and validation.
+# Both views of the motorcycle show one scene, so both belong to the same split.
 PHOTOGRAPHS: dict[str, tuple[str, ...]] = {
     "train": (
         "astronaut.png",
@@ -46,12 +47,13 @@ def photograph(name: str, level: int = 0) -> np.ndarray:
         if spec is None or spec.origin is None:
             raise UserError("synthetic clips need photographs of scikit-image: pip install it.")
         path = Path(spec.origin).parent / "data" / name
-        decoded = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        if decoded is None:
+        try:
+            with Image.open(path) as picture:
+                image = np.array(picture.convert("RGB"))
+        except OSError as error:
             raise UserError(
-                f"this scikit-image carries no readable {name} in {path.parent}: install 0.24 or newer."
-            )
-        image = cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
+                f"scikit-image carries no readable {path}: install scikit-image 0.25 or newer."
+            ) from error
     image.setflags(write=False)
     return image
 

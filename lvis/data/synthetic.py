@@ -1,6 +1,7 @@
-"""Endless synthetic clips: camera moves over photographs, moving dead leaves, a captioned object in front.
+"""Endless synthetic clips: camera moves, moving dead leaves, a captioned object in front.
 
-Every clip is a pure function of (split, seed, index): nothing is stored, nothing depends on what was drawn before.
+Every clip is a pure function of (split, seed, index): nothing is stored, nothing depends on what
+was drawn before.
 """
 
 from collections.abc import Sequence
@@ -36,7 +37,7 @@ DIRECTION_WORDS = (((-1, 0), "left"), ((1, 0), "right"), ((0, -1), "up"), ((0, 1
 
 @dataclass(frozen=True)
 class Clip:
-    """A clip, what it shows in words ("" where it has no subject), and its captioned object if it has one.
+    """A clip, a caption ("" where it has no subject), and the captioned object if there is one.
 
     `video` is float32 (3, T, H, W), RGB in [-1, 1].
     """
@@ -55,12 +56,14 @@ def synthetic_clip(
 ) -> Clip:
     """The clip with this number, always the same one for the same arguments.
 
-    A third are camera moves over a photograph, a sixth over a texture, the rest moving dead leaves in two to four
-    layers or dead leaves over a photograph. Three of five have an object in front, which the caption then describes.
-    Training and validation draw from different photographs and different random streams.
+    A third are camera moves over a photograph, a sixth over a texture, the rest moving dead leaves
+    in two to four layers or dead leaves over a photograph. Three of five have an object in front,
+    which the caption then describes. Training and validation draw from different photographs and
+    different random streams.
 
     Raises:
-        UserError: `frames` is not positive, a side is shorter than 16, the seed or index is negative, or the split has
+        UserError: `frames` is not positive, a side is shorter than 16, the seed or index is
+        negative, or the split has
             no photographs.
     """
     height, width = check(seed, index, frames, size, split)
@@ -68,16 +71,16 @@ def synthetic_clip(
     rng = np.random.default_rng(stream)
     layers, caption = draw_layers(rng, frames, (height, width), split)
     foreground = draw_foreground(rng, frames, (height, width)) if rng.random() < 0.6 else None
-    video = np.empty((frames, height, width, 3), np.uint8)
+    video = np.empty((3, frames, height, width), np.float32)
     picture = np.empty((height, width, 3), np.float32)
     for frame in range(frames):
         for layer in layers:
             layer.paint(picture, frame)
         if foreground is not None:
             foreground.paint(picture, frame)
-        video[frame] = np.clip(picture + 0.5, 0, 255)
-    pixels = torch.from_numpy(video).permute(3, 0, 1, 2).to(torch.float32)
-    pixels = pixels.contiguous().div_(127.5).sub_(1)
+        # rounded, because what the networks meet later comes out of 8-bit files
+        video[:, frame] = np.clip(np.rint(picture), 0, 255).transpose(2, 0, 1)
+    pixels = torch.from_numpy(video).div_(127.5).sub_(1)
     return Clip(pixels, foreground.caption if foreground else caption, foreground)
 
 
@@ -133,7 +136,7 @@ def draw_layers(
 
 
 def draw_drift(rng: np.random.Generator, size: tuple[int, int]) -> tuple[np.ndarray, str]:
-    """A velocity (x, y) in pixels a frame and its direction in a word, "" for a slow or an oblique one.
+    """A velocity (x, y) in pixels a frame and its direction in a word, "" if slow or oblique.
 
     Speeds are 0.1 to 2 % of the shorter side a frame, log-uniform.
     """

@@ -88,7 +88,8 @@ def strokes(
 ) -> None:
     """Draws lines, curves, outlines and lettering into a canvas (h, w, 3 or 4) in place.
 
-    A fourth channel is coverage in [0, 255] over premultiplied colour. `side` (pixels) sets the lengths.
+    A fourth channel is coverage in [0, 255] over premultiplied colour. `side` (pixels) sets the
+    lengths.
     """
     height, width = canvas.shape[:2]
     for _ in range(count):
@@ -152,7 +153,8 @@ def draw_texture(
 ) -> np.ndarray:
     """A filling for a shape or a backdrop, float32 (h, w, 3) in [0, 255].
 
-    `fine_share` of them are procedural (stripes, grids, grain, strokes), the rest crops of a photograph.
+    `fine_share` of them are procedural (stripes, grids, grain, strokes), the rest crops of a
+    photograph.
     """
     level = int(rng.integers(3))
     photo = draw_photograph(rng, split, level)
