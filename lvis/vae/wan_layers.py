@@ -7,6 +7,8 @@ cast to the dtype of the input.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from diffusers.models.autoencoders.autoencoder_kl_wan import (
@@ -17,6 +19,7 @@ from diffusers.models.autoencoders.autoencoder_kl_wan import (
     WanRMS_norm,
 )
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 
 class Stream:
@@ -74,8 +77,7 @@ def _conv_in_time(x: Tensor, weight: Tensor, bias: Tensor | None, missing: int) 
         kernel = torch.cat(weight[:, :, missing:].unbind(2), dim=1)
         return F.conv2d(frames, kernel, bias, padding=padding).unsqueeze(2)
     if missing:
-        zeros = x.new_zeros(()).expand(x.shape[0], x.shape[1], missing, *x.shape[3:])
-        x = torch.cat([zeros, x], dim=2)
+        x = F.pad(x, (0, 0, 0, 0, missing, 0))
     return F.conv3d(x, weight, bias, padding=(0, *padding))
 
 
@@ -86,11 +88,44 @@ def _parameters(conv: nn.Module, dtype: torch.dtype) -> tuple[Tensor, Tensor | N
 
 def rms_norm(norm: WanRMS_norm, x: Tensor, *, silu: bool) -> Tensor:
     """Norm over the channels (dimension 1): x sqrt(C) gamma / |x|, then optionally SiLU."""
+    if silu and x.dtype == torch.bfloat16 and x.device.type == "cpu":
+        gamma = norm.gamma.flatten().to(x.dtype)
+        return _NormSiLU.apply(x.movedim(1, -1), gamma).movedim(-1, 1)
     gamma = norm.gamma.reshape(-1, *(1,) * (x.ndim - 2))
     length = torch.linalg.vector_norm(x, dim=1, keepdim=True, dtype=torch.float32)
     scale = (norm.scale / length.clamp_min(1e-12)).to(x.dtype)
     normed = x * scale * gamma.to(x.dtype)
     return F.silu(normed) if silu else normed
+
+
+class _NormSiLU(torch.autograd.Function):
+    """silu(gamma x / rms(x)) over the last dimension, for bf16 on a CPU.
+
+    Reductions over few channels and broadcasts of one number a pixel are the slow operations there;
+    a product with a constant C x C matrix does both at once, in the matrix units. Backward, with
+    u = x / rms: dx = (gamma dn - u mean(gamma dn u)) / rms, dn the gradient of the SiLU's input.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, gamma: Tensor) -> Tensor:
+        channels = x.shape[-1]
+        mean = x.new_full((channels, channels), 1.0 / channels)
+        inverse_rms = (x * x).matmul(mean).clamp_min_(1e-24).rsqrt_()
+        unit = x * inverse_rms
+        ctx.save_for_backward(unit, inverse_rms, gamma)
+        return F.silu(unit * gamma, inplace=True)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        unit, inverse_rms, gamma = ctx.saved_tensors
+        channels = gamma.numel()
+        grad = torch.ops.aten.silu_backward(grad, unit * gamma)
+        product = grad * unit
+        grad_gamma = product.new_ones(1, product[..., 0].numel()) @ product.reshape(-1, channels)
+        weighted_mean = (gamma / channels).unsqueeze(1).expand(channels, channels).contiguous()
+        grad_x = grad.mul_(gamma).addcmul_(unit, product @ weighted_mean, value=-1).mul_(inverse_rms)
+        return grad_x, grad_gamma.view(-1)
 
 
 def residual_block(block: WanResidualBlock, x: Tensor, stream: Stream) -> Tensor:
