@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -139,7 +140,7 @@ def attend_flex(
     from torch.nn.attention.flex_attention import flex_attention
 
     mask = flex_mask(pattern, num_frames, tokens_per_frame, query.device)
-    run = compiled_flex() if compiled else flex_attention
+    run: Any = compiled_flex() if compiled else flex_attention
     attended = run(
         query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2), block_mask=mask
     )

@@ -1,4 +1,4 @@
-"""The keys and values that a stream remembers: allocated when it opens, never grown, never moved."""
+"""The keys and values that a stream remembers: allocated when it opens, then never moved."""
 
 import torch
 from torch import Tensor

@@ -5,14 +5,16 @@ for one a latent frame. Arithmetic is float32 at least, whatever the latents are
 """
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 NUM_TIMESTEPS = 1000
+Level = TypeVar("Level", float, Tensor)
 
 
-def shift_sigma(sigma: float | Tensor, shift: float) -> float | Tensor:
+def shift_sigma(sigma: Level, shift: float) -> Level:
     """sigma' = s sigma / (1 + (s - 1) sigma): s > 1 spends more of the path at high noise."""
     return shift * sigma / (1 + (shift - 1) * sigma)
 

@@ -34,8 +34,9 @@ def rotary_phases(
         cos, sin: float32 (t * h * w, 1, head_dim / 2).
     """
     starts = (first_frame, 0, 0)
+    dims = axis_dims(head_dim)
     angles = []
-    for axis, (start, length, dim) in enumerate(zip(starts, grid, axis_dims(head_dim), strict=True)):
+    for axis, (start, length, dim) in enumerate(zip(starts, grid, dims, strict=True)):
         position = torch.arange(start, start + length, dtype=torch.float64, device=device)
         exponent = torch.arange(0, dim, 2, dtype=torch.float64, device=device) / dim
         shape = [1, 1, 1, -1]

@@ -1,84 +1,31 @@
 """The Wan 2.1 transformer, bidirectional and block-causal, from one set of weights."""
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from diffusers import WanTransformer3DModel
-from diffusers.models.transformers.transformer_wan import WanTransformerBlock
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from lvis.backbone.attention import Attend, BlockCausal, attend_all, block_causal
+from lvis.backbone.block import Block
 from lvis.backbone.cache import KVCache
-from lvis.backbone.rotary import rotary_phases, rotate
+from lvis.backbone.rotary import rotary_phases
 from lvis.errors import UserError
 
-TextSource = Callable[[], tuple[Tensor, Tensor]]
-
-
-class Block(WanTransformerBlock):
-    """diffusers' block with modulation a frame and an attention that the caller chooses.
-
-    The parameters and their names are diffusers'; the forward pass is ours, because diffusers'
-    would materialise the modulation of every token and knows no cache.
-    """
-
-    def text_kv(self, text: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values of the embedded text, (B, L, heads, head_dim) each."""
-        key = self.attn2.norm_k(self.attn2.to_k(text)).unflatten(-1, (self.attn2.heads, -1))
-        value = self.attn2.to_v(text).unflatten(-1, (self.attn2.heads, -1))
-        return key.to(value.dtype), value
-
-    def forward(
-        self,
-        hidden: Tensor,
-        modulation: Tensor,
-        phases: tuple[Tensor, Tensor],
-        attend: Attend,
-        text: Tensor | tuple[Tensor, Tensor],
-    ) -> Tensor:
-        """
-        Args:
-            hidden: (B, t, tokens per frame, D).
-            modulation: float32 (B, t, 6, D), or (B, 1, 6, D) when all frames share a timestep.
-            phases: rotary cosines and sines of the tokens.
-            attend: self-attention over (B, N, heads, head_dim).
-            text: embedded text (B, L, D), or its keys and values.
-        """
-        dtype = hidden.dtype
-        table = self.scale_shift_table.float().unsqueeze(1) + modulation
-        shift, scale, gate, ffn_shift, ffn_scale, ffn_gate = table.split(1, dim=2)
-
-        normed = (self.norm1(hidden.float()) * (1 + scale) + shift).to(dtype)
-        attended = self.self_attention(normed.flatten(1, 2), phases, attend)
-        hidden = (hidden.float() + attended.view_as(hidden) * gate).to(dtype)
-
-        normed = self.norm2(hidden.float()).to(dtype).flatten(1, 2)
-        text_key, text_value = text if isinstance(text, tuple) else self.text_kv(text)
-        query = self.attn2.norm_q(self.attn2.to_q(normed))
-        query = query.unflatten(-1, (self.attn2.heads, -1)).to(text_value.dtype)
-        attended = attend_all(query, text_key, text_value).flatten(2)
-        hidden = hidden + self.project(self.attn2, attended, dtype).view_as(hidden)
-
-        normed = (self.norm3(hidden.float()) * (1 + ffn_scale) + ffn_shift).to(dtype)
-        return (hidden.float() + self.ffn(normed).float() * ffn_gate).to(dtype)
-
-    def self_attention(
-        self, normed: Tensor, phases: tuple[Tensor, Tensor], attend: Attend
-    ) -> Tensor:
-        heads = (self.attn1.heads, -1)
-        value = self.attn1.to_v(normed).unflatten(-1, heads)
-        query = self.attn1.norm_q(self.attn1.to_q(normed)).unflatten(-1, heads)
-        key = self.attn1.norm_k(self.attn1.to_k(normed)).unflatten(-1, heads)
-        query = rotate(query, phases).to(value.dtype)
-        key = rotate(key, phases).to(value.dtype)
-        return self.project(self.attn1, attend(query, key, value).flatten(2), normed.dtype)
-
-    @staticmethod
-    def project(attention: nn.Module, attended: Tensor, dtype: torch.dtype) -> Tensor:
-        return attention.to_out[0](attended.to(dtype))
+# the other keys of a diffusers config, and what they say in Wan 2.1 text-to-video
+FIXED = {
+    "cross_attn_norm": True,
+    "qk_norm": "rms_norm_across_heads",
+    "image_dim": None,
+    "added_kv_proj_dim": None,
+    "pos_embed_seq_len": None,
+    "rope_max_seq_len": 1024,
+}
 
 
 class WanTransformer(nn.Module):
@@ -88,8 +35,9 @@ class WanTransformer(nn.Module):
     diffusers' names.
 
     Args:
-        text_len: tokens of a padded prompt; shorter texts are padded with zeros and the padding is
-            attended to, as in Wan's training.
+        text_len: tokens of a prompt; shorter texts are padded with zeros and the padding is
+            attended to, as in Wan's training (512). None takes the text as long as it comes, which
+            is right when the text encoder has padded it.
     """
 
     def __init__(
@@ -99,7 +47,7 @@ class WanTransformer(nn.Module):
         num_layers: int = 30,
         ffn_dim: int = 8960,
         text_dim: int = 4096,
-        text_len: int = 512,
+        text_len: int | None = None,
         freq_dim: int = 256,
         in_channels: int = 16,
         out_channels: int = 16,
@@ -114,10 +62,11 @@ class WanTransformer(nn.Module):
         self.freq_dim = freq_dim
         self.in_channels = in_channels
         self.out_channels = out_channels
+        assert patch_size[0] == 1, patch_size
         self.patch_size = tuple(patch_size)
         self.gradient_checkpointing = False
         dim = num_attention_heads * attention_head_dim
-        self.net = WanTransformer3DModel(
+        net: Any = WanTransformer3DModel(
             patch_size=self.patch_size,
             num_attention_heads=num_attention_heads,
             attention_head_dim=attention_head_dim,
@@ -129,11 +78,32 @@ class WanTransformer(nn.Module):
             num_layers=0,
             eps=eps,
         )
-        self.net.blocks = nn.ModuleList(
+        net.blocks = nn.ModuleList(
             Block(dim, ffn_dim, num_attention_heads, cross_attn_norm=True, eps=eps)
             for _ in range(num_layers)
         )
-        self.net.register_to_config(num_layers=num_layers)
+        net.register_to_config(num_layers=num_layers)
+        self.net = net
+
+    @classmethod
+    def from_config(
+        cls, config: Mapping[str, Any], text_len: int | None = None
+    ) -> "WanTransformer":
+        """The transformer that a diffusers `WanTransformer3DModel` config describes.
+
+        Raises:
+            UserError: the config is of a variant that is not Wan 2.1 text-to-video.
+        """
+        known = set(inspect.signature(cls).parameters)
+        for key, value in config.items():
+            fixed = FIXED.get(key, value)
+            if value != fixed or (key not in known | FIXED.keys() and not key.startswith("_")):
+                raise UserError(
+                    f"the transformer config has {key}={value}, which is not Wan 2.1 "
+                    "text-to-video; use the config of Wan-AI/Wan2.1-T2V-1.3B-Diffusers"
+                )
+        chosen = {key: value for key, value in config.items() if key in known}
+        return cls(**{"text_len": text_len, **chosen})
 
     @property
     def dtype(self) -> torch.dtype:
@@ -212,7 +182,6 @@ class WanTransformer(nn.Module):
         window: int = 21,
         sink: int = 0,
         dtype: torch.dtype | None = None,
-        device: torch.device | str | None = None,
     ) -> KVCache:
         """Allocate everything that a stream will ever remember.
 
@@ -220,15 +189,14 @@ class WanTransformer(nn.Module):
             latent_size: (h, w) of the latents.
             text: (B, L, text_dim), or (1, L, text_dim) for all of them.
             block_size, window, sink: latent frames, see `BlockCausal`.
-            dtype, device: of the cache; the parameters' by default.
+            dtype: of the cache; the parameters' by default.
 
         Raises:
             UserError: sizes that the patches, the text or the window cannot hold.
         """
         token_grid = self.token_grid(latent_size)
         pattern = BlockCausal(block_size, window, sink)
-        device = self.device if device is None else torch.device(device)
-        embedded = self.embed_text(text.to(device)).expand(batch_size, -1, -1)
+        embedded = self.embed_text(text.to(self.device)).expand(batch_size, -1, -1)
         pairs = [block.text_kv(embedded) for block in self.net.blocks]
         text_keys = torch.stack([key for key, _ in pairs])
         text_values = torch.stack([value for _, value in pairs])
@@ -301,12 +269,13 @@ class WanTransformer(nn.Module):
         Raises:
             UserError: the text is longer or of another width.
         """
-        if text.ndim != 3 or text.shape[2] != self.text_dim or text.shape[1] > self.text_len:
+        text_len = text.shape[1] if self.text_len is None else self.text_len
+        if text.ndim != 3 or text.shape[2] != self.text_dim or text.shape[1] > text_len:
             raise UserError(
-                f"text of shape {tuple(text.shape)} is not (B, at most {self.text_len}, "
+                f"text of shape {tuple(text.shape)} is not (B, at most {text_len}, "
                 f"{self.text_dim}); use the text encoder that belongs to this transformer"
             )
-        return F.pad(text, (0, 0, 0, self.text_len - text.shape[1]))
+        return F.pad(text, (0, 0, 0, text_len - text.shape[1]))
 
     def embed_text(self, text: Tensor) -> Tensor:
         embedder = self.net.condition_embedder.text_embedder
