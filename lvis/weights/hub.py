@@ -1,0 +1,143 @@
+"""Downloading from the Hugging Face hub at a fixed revision, with every file's sha256 checked.
+
+`hub_pins.json` fixes the revision and the sha256 of the files we know. For everything else the first use is
+trusted and written to a lock file in the user's cache; from then on the same revision is asked for and a file
+whose sha256 has changed is refused.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import json
+import logging
+import os
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from lvis.errors import UserError
+from lvis.files import write_text
+from lvis.weights.safe import read_json
+
+log = logging.getLogger(__name__)
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def lock_path() -> Path:
+    """The lock file: `hub.lock.json` in $LVIS_CACHE, or in `lvis` under the user's cache folder."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("LVIS_CACHE") or Path(base) / "lvis") / "hub.lock.json"
+
+
+def fetch(repo: str, revision: str | None, patterns: list[str]) -> Path:
+    """The folder of a snapshot of `repo` with the files that match `patterns`, downloaded if need be, verified.
+
+    Raises:
+        UserError: the hub cannot be reached and the files are not cached, the repository or revision does not
+            exist, or a file is not the one that was pinned or first seen.
+    """
+    lock = _read_lock()
+    asked = (
+        revision or pins().get(repo, {}).get("revision") or lock["revisions"].get(repo) or "main"
+    )
+    folder = _download(repo, asked, patterns)
+    commit = folder.name
+    if not _COMMIT.fullmatch(asked) and _COMMIT.fullmatch(commit):
+        name = repo if revision is None else f"{repo}@{revision}"
+        seen = lock["revisions"].setdefault(name, commit)
+        if seen != commit:
+            raise UserError(
+                f"hub:{name} moved from commit {seen} to {commit} since it was first used; "
+                f"ask for the one you want as hub:{repo}@COMMIT, or delete its line in {lock_path()}"
+            )
+    for path in sorted(folder.rglob("*")):
+        relative = path.relative_to(folder).as_posix()
+        if path.is_file() and any(fnmatch.fnmatch(relative, pattern) for pattern in patterns):
+            _verify(repo, commit, relative, path, lock)
+    _write_lock(lock)
+    return folder
+
+
+@cache
+def pins() -> dict[str, Any]:
+    """What `hub_pins.json` fixes: repository -> {"revision", "files": {path: sha256}}."""
+    return read_json(Path(__file__).with_name("hub_pins.json"))
+
+
+def sha256(path: Path) -> str:
+    """The sha256 of a file, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _download(repo: str, revision: str, patterns: list[str]) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    try:
+        return Path(snapshot_download(repo, revision=revision, allow_patterns=patterns))
+    except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError) as error:
+        raise UserError(
+            f"the hub has no {repo} at revision {revision} that you may read; check the name"
+        ) from error
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        raise UserError(
+            f"the weights hub:{repo} are not in the local cache and the hub cannot be reached; "
+            f"run once online, or download {repo} elsewhere and give its folder as the source"
+        ) from error
+
+
+def _verify(repo: str, commit: str, relative: str, path: Path, lock: dict[str, Any]) -> None:
+    stored = path.resolve()
+    stat = stored.stat()
+    files = lock["files"].setdefault(f"{repo}@{commit}", {})
+    known = files.get(relative)
+    unchanged = known and (known["size"], known["mtime_ns"]) == (stat.st_size, stat.st_mtime_ns)
+    digest = known["sha256"] if unchanged else sha256(stored)
+    pinned = pins().get(repo, {})
+    pin = pinned.get("files", {}).get(relative) if pinned.get("revision") == commit else None
+    # the hub's cache names a large file's blob by the sha256 that the server announced
+    announced = stored.name if _SHA256.fullmatch(stored.name) else None
+    for expected, origin in (
+        (pin, "lvis pins"),
+        (announced, "the hub announced"),
+        (known and known["sha256"], "first"),
+    ):
+        if expected and expected != digest:
+            seen = "was first used with" if origin == "first" else f"should have (so {origin})"
+            raise UserError(
+                f"{relative} of hub:{repo} has sha256 {digest} and not {expected}, which it {seen}; "
+                f"delete {stored} and download it again"
+            )
+    if known is None and pin is None:
+        log.warning(
+            "trusting %s of hub:%s on first use: sha256 %s, written to %s",
+            relative,
+            repo,
+            digest,
+            lock_path(),
+        )
+    files[relative] = {"sha256": digest, "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+
+
+def _read_lock() -> dict[str, Any]:
+    path = lock_path()
+    lock = read_json(path) if path.is_file() else {}
+    return {"revisions": lock.get("revisions", {}), "files": lock.get("files", {})}
+
+
+def _write_lock(lock: dict[str, Any]) -> None:
+    text = json.dumps(lock, indent=1, sort_keys=True) + "\n"
+    path = lock_path()
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        write_text(path, text)
