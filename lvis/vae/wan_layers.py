@@ -192,5 +192,6 @@ def _double_frames(conv: WanCausalConv3d, x: Tensor, stream: Stream) -> Tensor:
         return first
     missing = 2 + later.shape[2] - joined.shape[2]
     pairs = _conv_in_time(joined, *_parameters(conv, x.dtype), missing=missing)
-    doubled = torch.stack(pairs.chunk(2, dim=1), dim=3).flatten(2, 3)
-    return torch.cat([first, doubled], dim=2)
+    # (B, 2 C, T, H, W) -> (B, C, 2 T, H, W), copied with the channels still last in memory
+    halves = pairs.movedim(1, -1).unflatten(-1, (2, -1)).movedim(-2, 2)
+    return torch.cat([first, halves.flatten(1, 2).movedim(-1, 1)], dim=2)
