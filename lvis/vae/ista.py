@@ -1,4 +1,4 @@
-"""The bottleneck of LeanVAE: compressed sensing, undone by unrolled ISTA with learned transforms."""
+"""LeanVAE's bottleneck: compressed sensing, undone by unrolled ISTA with learned transforms."""
 
 from __future__ import annotations
 

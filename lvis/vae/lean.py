@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lvis.errors import UserError
 from lvis.vae import haar
-from lvis.vae.base import VideoVAE
+from lvis.vae.base import VAEState, VideoVAE
 from lvis.vae.ista import ISTABottleneck, ISTAPast
 from lvis.vae.naf import NAF, Past
 
@@ -35,7 +35,7 @@ StagePast = tuple[Past, Past, Past]
 
 
 class LeanVAE(VideoVAE):
-    """LeanVAE in one of its variants, whole clip and as a stream.
+    """LeanVAE in one of its variants, whole clip and as a stream; shapes as in `VideoVAE`.
 
     Args:
         latent_dim: latent channels.
@@ -53,6 +53,9 @@ class LeanVAE(VideoVAE):
         UserError: for an unknown variant, or statistics that are not latent_dim positive-std
             numbers.
     """
+
+    latents_mean: Tensor
+    latents_std: Tensor
 
     def __init__(
         self,
@@ -90,20 +93,39 @@ class LeanVAE(VideoVAE):
             latents_mean = WAN21_LATENTS_MEAN if aligned else (0.0,) * latent_dim
         if latents_std is None:
             latents_std = WAN21_LATENTS_STD if aligned else (1.0,) * latent_dim
-        for name, values in (("latents_mean", latents_mean), ("latents_std", latents_std)):
-            statistics = torch.as_tensor(values, dtype=torch.float32).flatten()
-            if len(statistics) != latent_dim:
+        self.set_statistics(latents_mean, latents_std)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The constructor's arguments, arithmetic aside, as plain values."""
+        sizes = self.infer_config(self.state_dict())
+        return sizes | {
+            "variant": self.variant,
+            "latents_mean": self.latents_mean.flatten().tolist(),
+            "latents_std": self.latents_std.flatten().tolist(),
+        }
+
+    def set_statistics(self, mean: Sequence[float] | Tensor, std: Sequence[float] | Tensor) -> None:
+        """Set latents_mean and latents_std (one positive number a channel).
+
+        Raises:
+            UserError: if their lengths are not latent_channels, or a standard deviation is <= 0.
+        """
+        device = self.latent_bottleneck.phi.device
+        # no checkpoint holds them, so they are real even when the parameters are on meta
+        device = torch.device("cpu") if device.type == "meta" else device
+        for name, values in (("latents_mean", mean), ("latents_std", std)):
+            values = torch.as_tensor(values, dtype=torch.float32, device=device).detach().clone()
+            if values.numel() != self.latent_channels:
                 raise UserError(
-                    f"{name} has {len(statistics)} values for {latent_dim} latent channels: "
-                    "give one a channel."
+                    f"{name} has {values.numel()} numbers for {self.latent_channels} latent "
+                    "channels: give one a channel."
                 )
-            self.register_buffer(name, statistics.clone(), persistent=False)
-        self.latents_mean: Tensor
-        self.latents_std: Tensor
-        if not self.latents_std.is_meta and not bool((self.latents_std > 0).all()):
-            raise UserError(
-                f"latents_std is {self.latents_std.tolist()}: give positive numbers only."
-            )
+            if name == "latents_std" and not bool((values > 0).all()):
+                raise UserError(
+                    f"latents_std is {values.tolist()}: give positive numbers, one a channel."
+                )
+            self.register_buffer(name, values.view(1, -1, 1, 1, 1), persistent=False)
 
     def forward(self, video: Tensor) -> tuple[Tensor, Tensor]:
         """(B, 3, 1 + 4k, H, W) -> its reconstruction and latents, in the ambient autocast.
@@ -117,17 +139,15 @@ class LeanVAE(VideoVAE):
         latents, _ = self._encode(video, None)
         return self._decode(latents, None)[0], latents
 
-    def encode_block(
-        self, video: Tensor, state: StagePast | None = None
-    ) -> tuple[Tensor, StagePast]:
+    def encode_block(self, video: Tensor, state: VAEState = None) -> tuple[Tensor, VAEState]:
+        """See `VideoVAE.encode_block`; the latents are float32."""
         self.check_video(video, begins=state is None)
         with _arithmetic(video, self.encode_dtype):
             latents, state = self._encode(video, state)
         return latents, _compact(state)
 
-    def decode_block(
-        self, latents: Tensor, state: tuple[ISTAPast, StagePast] | None = None
-    ) -> tuple[Tensor, tuple[ISTAPast, StagePast]]:
+    def decode_block(self, latents: Tensor, state: VAEState = None) -> tuple[Tensor, VAEState]:
+        """See `VideoVAE.decode_block`; the video is float32."""
         self.check_latents(latents)
         with _arithmetic(latents, self.decode_dtype):
             video, state = self._decode(latents, state)
@@ -137,14 +157,13 @@ class LeanVAE(VideoVAE):
         # sums of pixels stay in float32 whatever the layers run in
         pixels = video.float() * self.pixel_scale
         features, state = self.encoder(pixels, state)
-        codes = self.latent_bottleneck.compress(features).float()
-        latents = (codes - self.latents_mean) / self.latents_std
-        return latents.permute(0, 4, 1, 2, 3).contiguous(), state
+        codes = self.latent_bottleneck.compress(features).float().permute(0, 4, 1, 2, 3)
+        return ((codes - self.latents_mean) / self.latents_std).contiguous(), state
 
     def _decode(
         self, latents: Tensor, state: tuple[ISTAPast, StagePast] | None
     ) -> tuple[Tensor, tuple[ISTAPast, StagePast]]:
-        codes = latents.float().permute(0, 2, 3, 4, 1) * self.latents_std + self.latents_mean
+        codes = (latents.float() * self.latents_std + self.latents_mean).permute(0, 2, 3, 4, 1)
         bottleneck_past, decoder_past = (None, None) if state is None else state
         features, bottleneck_past = self.latent_bottleneck.expand(codes, bottleneck_past)
         pixels, decoder_past = self.decoder(features, decoder_past)
@@ -169,9 +188,8 @@ class LeanVAE(VideoVAE):
             return state_dict[key].shape[dim]
 
         def count(prefix: str) -> int:
-            return len(
-                {key[len(prefix) :].split(".")[0] for key in state_dict if key.startswith(prefix)}
-            )
+            tails = (key.removeprefix(prefix) for key in state_dict if key.startswith(prefix))
+            return len({tail.split(".")[0] for tail in tails})
 
         return {
             "latent_dim": size("latent_bottleneck.phi", 0),
@@ -261,7 +279,7 @@ def _arithmetic(like: Tensor, dtype: torch.dtype) -> torch.autocast:
     return torch.autocast(like.device.type, dtype=dtype, enabled=dtype != torch.float32)
 
 
-def _compact(state: Any) -> Any:
+def _compact(state: VAEState) -> VAEState:
     """The same state without the larger tensors that its frames are views of."""
     if isinstance(state, Tensor):
         return state.clone()

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.nn.grad import conv2d_weight
 
 # the two frames (B, 2, h, w, C) before the next input of each convolution, in the order they run
 Past = tuple[Tensor, ...]
@@ -82,7 +83,7 @@ class _CPUConv(torch.autograd.Function):
             images = (batch * depth, rows, columns, width)
             grad_images = grad_output.reshape(images).permute(0, 3, 1, 2)
             taps = [
-                torch.nn.grad.conv2d_weight(
+                conv2d_weight(
                     extended[:, tap : tap + depth].reshape(images).permute(0, 3, 1, 2),
                     [width, 1, 3, 3],
                     grad_images,
