@@ -1,0 +1,24 @@
+"""Linear operators y = A(x) + n: adjoint, pseudo-inverse, proximal map, and their stream form."""
+
+from lvis.operators.base import LinearOperator, StreamState
+from lvis.operators.cg import conjugate_gradients
+from lvis.operators.composition import Composition, compose
+from lvis.operators.mask import Inpainting
+from lvis.operators.mask_files import load_mask
+from lvis.operators.separable import Separable
+from lvis.operators.spatial import Downsampling, GaussianBlur
+from lvis.operators.temporal import TemporalAverage
+
+__all__ = [
+    "Composition",
+    "Downsampling",
+    "GaussianBlur",
+    "Inpainting",
+    "LinearOperator",
+    "Separable",
+    "StreamState",
+    "TemporalAverage",
+    "compose",
+    "conjugate_gradients",
+    "load_mask",
+]

@@ -1,0 +1,112 @@
+"""A user's mask: an image, a folder of images, a video or a tensor, as bool (B, 1, T, H, W)."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lvis.errors import UserError
+
+WHITE = ("observed", "missing")
+
+IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
+
+# lossy codecs and soft brushes leave grey along edges; beyond this share the file is no mask (a
+# soft matte, a photograph)
+GREY_SHARE = 0.02
+GREY_RANGE = (0.25, 0.75)
+
+
+def load_mask(path: str | Path, white: str = "observed") -> Tensor:
+    """Read a mask, True where x is observed.
+
+    Args:
+        path: an image (one mask for all frames), a folder of images (sorted by name) or a video
+            (one a frame).
+        white: what white (0.5 and above) means, "observed" or "missing".
+
+    Returns:
+        bool (1, 1, T, H, W).
+
+    Raises:
+        UserError: nothing there, unreadable, images of different sizes, or too grey to be a mask.
+    """
+    source = Path(path)
+    if source.is_dir():
+        names = sorted(file for file in source.iterdir() if file.suffix.lower() in IMAGES)
+        if not names:
+            raise UserError(f"the mask folder {path} has no images ({', '.join(IMAGES)})")
+        frames = [_read_image(name) for name in names]
+    elif not source.is_file():
+        raise UserError(
+            f"the mask {path} does not exist: give an image, a folder of images or a video"
+        )
+    elif source.suffix.lower() in IMAGES:
+        frames = [_read_image(source)]
+    else:
+        frames = _read_video(source)
+    sizes = {frame.shape for frame in frames}
+    if len(sizes) > 1:
+        shown = ", ".join(sorted(f"{width}x{height}" for height, width in sizes))
+        raise UserError(f"the images in the mask folder {path} have different sizes: {shown}")
+    level = torch.from_numpy(np.stack(frames)).float() / 255
+    is_white = _threshold(level, f"the mask {path}")[None, None]
+    return is_white if white == "observed" else ~is_white
+
+
+def binarise(mask: Tensor) -> Tensor:
+    """A mask tensor with 1 where observed, (H, W), (T, H, W) or (B, 1, T, H, W), as bool (B, 1, T,
+    H, W).
+
+    Raises:
+        UserError: another number of dimensions, or values that are neither 0 nor 1.
+    """
+    shape = tuple(mask.shape)
+    if mask.ndim in (2, 3):
+        mask = mask.reshape(1, 1, -1, *shape[-2:])
+    if mask.ndim != 5 or mask.shape[1] != 1:
+        raise UserError(
+            f"a mask tensor has shape {shape}: give (H, W), (T, H, W) or (B, 1, T, H, W)"
+        )
+    if mask.dtype == torch.bool:
+        return mask
+    if mask.numel() and (mask.min() < 0 or mask.max() > 1):
+        raise UserError(
+            f"a mask tensor has values in [{mask.min():g}, {mask.max():g}]: give 1 where "
+            f"observed, 0 where missing"
+        )
+    return _threshold(mask.float(), "a mask tensor")
+
+
+def _threshold(level: Tensor, name: str) -> Tensor:
+    grey = ((level > GREY_RANGE[0]) & (level < GREY_RANGE[1])).float().mean().item()
+    if grey > GREY_SHARE:
+        raise UserError(
+            f"{name} is not black and white: {grey:.0%} of its values are grey "
+            f"(between {GREY_RANGE[0]} and {GREY_RANGE[1]} of white); threshold it first"
+        )
+    return level >= 0.5
+
+
+def _read_image(path: Path) -> np.ndarray:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("L"))
+    except (OSError, UnidentifiedImageError) as error:
+        raise UserError(f"the mask {path} cannot be read as an image: {error}") from error
+
+
+def _read_video(path: Path) -> list[np.ndarray]:
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            frames = [frame.to_ndarray(format="gray") for frame in container.decode(video=0)]
+    except (av.FFmpegError, IndexError) as error:
+        raise UserError(f"the mask {path} cannot be read as a video: {error}") from error
+    if not frames:
+        raise UserError(f"the mask {path} has no frames")
+    return frames
