@@ -110,7 +110,7 @@ class _NormSiLU(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, gamma: Tensor) -> Tensor:
         channels = x.shape[-1]
         mean = x.new_full((channels, channels), 1.0 / channels)
-        inverse_rms = (x * x).matmul(mean).clamp_min_(1e-24).rsqrt_()
+        inverse_rms = F.linear(x * x, mean, x.new_full((channels,), 1e-24)).rsqrt_()
         unit = x * inverse_rms
         ctx.save_for_backward(unit, inverse_rms, gamma)
         return F.silu(unit * gamma, inplace=True)
