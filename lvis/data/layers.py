@@ -28,7 +28,7 @@ class Backdrop:
     motion: Motion
 
     def paint(self, picture: np.ndarray, frame: int) -> None:
-        picture[:] = warp(self.canvas, self.motion, frame, picture.shape[:2])[..., :3]
+        picture[:] = through_window(self.canvas, self.motion, frame, picture.shape[:2])[..., :3]
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class SparseLayer:
     motion: Motion
 
     def paint(self, picture: np.ndarray, frame: int) -> None:
-        lay_over(picture, warp(self.canvas, self.motion, frame, picture.shape[:2]))
+        lay_over(picture, through_window(self.canvas, self.motion, frame, picture.shape[:2]))
 
 
 @dataclass(frozen=True)
@@ -58,12 +58,15 @@ class Sprite:
         height, width = picture.shape[:2]
         centre = self.motion.offset[frame] % (width + side, height + side) - side / 2
         corner = np.floor(centre - (side - 1) / 2).astype(int)
-        still = Motion(
-            (centre - (side - 1) / 2 - corner)[None],
-            self.motion.angle[frame, None],
-            self.motion.zoom[frame, None],
+        seen = warp(
+            self.canvas,
+            self.motion.angle[frame],
+            self.motion.zoom[frame],
+            np.zeros(2),
+            centre - corner,
+            (side, side),
+            cv2.BORDER_CONSTANT,
         )
-        seen = warp(self.canvas, still, 0, (side, side), cv2.BORDER_CONSTANT)
         left, top = np.maximum(corner, 0)
         right, bottom = np.minimum(corner + side, (width, height))
         if left < right and top < bottom:
@@ -72,6 +75,15 @@ class Sprite:
                 slice(left - corner[0], right - corner[0]),
             )
             lay_over(picture[top:bottom, left:right], seen[inside])
+
+
+def through_window(
+    canvas: np.ndarray, motion: Motion, frame: int, size: tuple[int, int]
+) -> np.ndarray:
+    """The view of a canvas that covers the picture; it turns about the picture's centre."""
+    middle = np.array([(size[1] - 1) / 2, (size[0] - 1) / 2])
+    angle, zoom = motion.angle[frame], motion.zoom[frame]
+    return warp(canvas, angle, zoom, -motion.offset[frame], middle, size)
 
 
 def lay_over(picture: np.ndarray, layer: np.ndarray) -> None:

@@ -1,5 +1,6 @@
 """The LightningDataModule over synthetic clips, resumable to the exact clip."""
 
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -119,6 +120,8 @@ class VideoDataModule(LightningDataModule):
             self.stream.start = step
 
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:
+        # Lightning cannot know that StepStream shares the steps out among its workers
+        warnings.filterwarnings("ignore", message="Your `IterableDataset` has `__len__` defined")
         self.stream = StepStream(
             self.train_videos, self.batch_size, *self.ranks(), first_clip=self.start_index
         )

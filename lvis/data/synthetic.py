@@ -25,7 +25,7 @@ from lvis.data.layers import (
     strokes_layer,
     texture_backdrop,
 )
-from lvis.data.motion import draw_motion
+from lvis.data.motion import Motion, draw_motion
 from lvis.data.photographs import PHOTOGRAPHS
 from lvis.errors import UserError
 
@@ -33,6 +33,7 @@ SPLITS = tuple(PHOTOGRAPHS)
 ENDLESS = 2**40
 SMALLEST_SIDE = 16
 DIRECTION_WORDS = (((-1, 0), "left"), ((1, 0), "right"), ((0, -1), "up"), ((0, 1), "down"))
+OPPOSITE = {"left": "right", "right": "left", "up": "down", "down": "up"}
 
 
 @dataclass(frozen=True)
@@ -107,15 +108,14 @@ def draw_layers(
     """
     drift, word = draw_drift(rng, size)
 
-    def motion(nearness: float) -> Any:
+    def motion(nearness: float) -> Motion:
         return draw_motion(rng, frames, nearness * drift)
 
     kind = rng.random()
     layers: list[Backdrop | SparseLayer | Sprite]
     if kind < 0.33:
         layers = [photograph_backdrop(rng, size, motion(1.0), split)]
-        opposite = {"left": "right", "right": "left", "up": "down", "down": "up", "": ""}[word]
-        caption = f"the camera pans {opposite}" if opposite else ""
+        caption = f"the camera pans {OPPOSITE[word]}" if word else ""
     elif kind < 0.5:
         layers = [texture_backdrop(rng, size, motion(1.0), split)]
         caption = f"a texture moves {word}" if word else ""
@@ -138,9 +138,9 @@ def draw_layers(
 def draw_drift(rng: np.random.Generator, size: tuple[int, int]) -> tuple[np.ndarray, str]:
     """A velocity (x, y) in pixels a frame and its direction in a word, "" if slow or oblique.
 
-    Speeds are 0.1 to 2 % of the shorter side a frame, log-uniform.
+    Speeds are 0.15 to 2.5 % of the shorter side a frame, log-uniform.
     """
-    speed = float(np.exp(rng.uniform(np.log(0.001), np.log(0.02))))
+    speed = float(np.exp(rng.uniform(np.log(0.0015), np.log(0.025))))
     if rng.random() < 0.3:
         angle = rng.uniform(0, 2 * np.pi)
         return speed * min(size) * np.array([np.cos(angle), np.sin(angle)]), ""

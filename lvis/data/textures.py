@@ -79,7 +79,7 @@ def grain(rng: np.random.Generator, size: tuple[int, int], photo: np.ndarray) ->
         noise += np.float32(scale**roughness) * octave
         scale *= 2
     noise -= noise.mean()
-    contrast = rng.uniform(0.12, 0.3) / max(float(noise.std()), 1e-6)
+    contrast = rng.uniform(0.18, 0.4) / max(float(noise.std()), 1e-6)
     return mix(np.clip(0.5 + contrast * noise, 0, 1), *two_colours(rng, photo))
 
 
