@@ -54,9 +54,9 @@ def fetch(repo: str, revision: str | None, patterns: list[str]) -> Path:
                 f"hub:{name} moved from commit {seen} to {commit} since it was first used; "
                 f"ask for the one you want as hub:{repo}@COMMIT, or delete its line in {lock_path()}"
             )
-    for path in sorted(folder.rglob("*")):
+    for path in _files(folder):
         relative = path.relative_to(folder).as_posix()
-        if path.is_file() and any(fnmatch.fnmatch(relative, pattern) for pattern in patterns):
+        if _matches(relative, patterns):
             _verify(repo, commit, relative, path, lock)
     _write_lock(lock)
     return folder
@@ -84,17 +84,59 @@ def _download(repo: str, revision: str, patterns: list[str]) -> Path:
         RevisionNotFoundError,
     )
 
+    offline = not _reachable()
     try:
-        return Path(snapshot_download(repo, revision=revision, allow_patterns=patterns))
+        folder = Path(
+            snapshot_download(
+                repo, revision=revision, allow_patterns=patterns, local_files_only=offline
+            )
+        )
     except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError) as error:
         raise UserError(
             f"the hub has no {repo} at revision {revision} that you may read; check the name"
         ) from error
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        raise UserError(
-            f"the weights hub:{repo} are not in the local cache and the hub cannot be reached; "
-            f"run once online, or download {repo} elsewhere and give its folder as the source"
-        ) from error
+        raise _not_cached(repo) from error
+    # a cached snapshot may have been made for another part of the same repository
+    if offline and not _complete(folder, repo, patterns):
+        raise _not_cached(repo)
+    return folder
+
+
+@cache
+def _reachable() -> bool:
+    """Asked once, because the hub's client tries for 20 seconds on every call."""
+    from huggingface_hub import constants, get_session
+
+    try:
+        get_session().head(constants.ENDPOINT, timeout=5)
+    # httpx's or requests' errors, by the client's version, or its word that it is in offline mode
+    except Exception as error:
+        log.info("the hub cannot be reached (%s); using the local cache", error)
+        return False
+    return True
+
+
+def _complete(folder: Path, repo: str, patterns: list[str]) -> bool:
+    known = [name for name in pins().get(repo, {}).get("files", {}) if _matches(name, patterns)]
+    if known:
+        return all((folder / name).is_file() for name in known)
+    return any(_matches(path.relative_to(folder).as_posix(), patterns) for path in _files(folder))
+
+
+def _not_cached(repo: str) -> UserError:
+    return UserError(
+        f"the weights hub:{repo} are not in the local cache and the hub cannot be reached; "
+        f"run once online, or download {repo} elsewhere and give its folder as the source"
+    )
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _matches(name: str, patterns: list[str]) -> bool:
+    return any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
 
 
 def _verify(repo: str, commit: str, relative: str, path: Path, lock: dict[str, Any]) -> None:

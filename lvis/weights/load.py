@@ -93,15 +93,15 @@ def load_wan_vae(
     """
     dtypes = {"encode_dtype": to_dtype(encode_dtype), "decode_dtype": to_dtype(decode_dtype)}
     if is_random(weights):
-        chosen = _plain(config) if config is not None else _carried(resolve(source, WAN_VAE)) or {}
-        return _seeded(lambda: WanVAE.from_config(chosen, **dtypes), seed).eval()
+        chosen = plain(config) if config is not None else _carried(resolve(source, WAN_VAE)) or {}
+        return seeded(lambda: WanVAE.from_config(chosen, **dtypes), seed).eval()
     found = resolve(source, WAN_VAE)
     state = found.state()
     if keys.expect(state, ("wan_vae", "wan_vae_diffusers"), source) == "wan_vae":
         state = keys.vae_to_diffusers(state)
     with parameters_on_meta():
-        vae = WanVAE.from_config(_carried(found) or _plain(config), **dtypes)
-    fill(vae.net, _cast(state, torch.float32), source)
+        vae = WanVAE.from_config(_carried(found) or plain(config), **dtypes)
+    fill(vae.net, cast(state, torch.float32), source)
     return vae.eval()
 
 
@@ -126,8 +126,8 @@ def load_lean_vae(
     """
     dtypes = {"encode_dtype": to_dtype(encode_dtype), "decode_dtype": to_dtype(decode_dtype)}
     if is_random(weights):
-        chosen = _plain(config) if config is not None else _carried(resolve(source, LEAN_VAE)) or {}
-        return _seeded(
+        chosen = plain(config) if config is not None else _carried(resolve(source, LEAN_VAE)) or {}
+        return seeded(
             lambda: LeanVAE(**{"variant": variant, **_public(chosen)}, **dtypes), seed
         ).eval()
     found = resolve(source, LEAN_VAE)
@@ -137,7 +137,7 @@ def load_lean_vae(
     said = {"variant": variant, **_public(_carried(found) or {})}
     with parameters_on_meta():
         vae = LeanVAE(**{**said, **sizes}, **dtypes)
-    fill(vae, _cast(state, torch.float32), source)
+    fill(vae, cast(state, torch.float32), source)
     return vae.eval()
 
 
@@ -195,20 +195,20 @@ def _transformer(
     dtype = to_dtype(dtype)
     if is_random(weights):
         said = (
-            _plain(config)
+            plain(config)
             if config is not None
             else _carried(_base(resolve(source, TRANSFORMER))) or {}
         )
         sizes = architecture.from_config(said, source)
         sizes |= {"text_len": text_len} if text_len else {}
-        return _seeded(lambda: WanTransformer(**sizes), seed).to(dtype).eval(), {}
+        return seeded(lambda: WanTransformer(**sizes), seed).to(dtype).eval(), {}
     found = resolve(source, TRANSFORMER)
     extra = safe.read_json(found.extra) if found.extra else {}
     base = _base(found)
     state = packed.unpack(found.weights) if base is not found else found.state(which, ema)
     if keys.expect(state, ("wan", "wan_diffusers"), source) == "wan":
         state = keys.transformer_to_diffusers(state)
-    said = _carried(base) or _plain(config)
+    said = _carried(base) or plain(config)
     sizes = (
         architecture.from_config(said, source) if said else architecture.from_state(state, source)
     )
@@ -216,7 +216,7 @@ def _transformer(
     sizes |= {"text_len": text_len} if text_len else {}
     with parameters_on_meta():
         transformer = WanTransformer(**sizes)
-    fill(transformer.net, _cast(state, dtype), source)
+    fill(transformer.net, cast(state, dtype), source)
     return transformer.eval(), extra
 
 
@@ -234,7 +234,8 @@ def _carried(found: Found) -> dict[str, Any] | None:
     return safe.read_json(found.config) if found.config else None
 
 
-def _plain(config: Mapping[str, Any] | None) -> dict[str, Any]:
+def plain(config: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A plain dict of a configuration that may be Hydra's, or none."""
     from omegaconf import DictConfig, OmegaConf
 
     if isinstance(config, DictConfig):
@@ -246,14 +247,16 @@ def _public(config: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in config.items() if not key.startswith("_")}
 
 
-def _cast(state: dict[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
+def cast(state: dict[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
+    """`state` with its tensors in `dtype`, changed in place."""
     # one tensor at a time, so that the two formats never lie in memory together
     for key in list(state):
         state[key] = state[key].to(dtype)
     return state
 
 
-def _seeded(build: Callable[[], Module], seed: int) -> Module:
+def seeded(build: Callable[[], Module], seed: int) -> Module:
+    """What `build` makes when the generator starts at `seed`; the caller's generator is left alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build()

@@ -113,30 +113,6 @@ def resolve(source: str, kind: Kind) -> Found:
     return _found(source, path, kind)
 
 
-def require(sources: dict[str, tuple[str, Kind]]) -> None:
-    """Check that every source (part's name -> source, kind) is there, downloading what the hub can give.
-
-    Raises:
-        UserError: one sentence that names every part whose weights are missing, its source and the way out.
-    """
-    missing: dict[str, str] = {}
-    reason: UserError | None = None
-    for part, (source, kind) in sources.items():
-        try:
-            resolve(source, kind)
-        except UserError as error:
-            missing[part], reason = source, error
-    if len(missing) == 1:
-        assert reason is not None
-        raise UserError(f"the weights of {next(iter(missing))} are missing: {reason}") from reason
-    if missing:
-        named = ", ".join(f"{part} ({source})" for part, source in missing.items())
-        raise UserError(
-            f"the weights of {len(missing)} parts are missing: {named}; run once with access to the hub, "
-            f"or give folders that hold them, such as model.{next(iter(missing))}.source=FOLDER"
-        )
-
-
 def _bundled(source: str) -> Path:
     name = source.removeprefix("bundled:")
     path = BUNDLED / name

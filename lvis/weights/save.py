@@ -38,7 +38,7 @@ def save_transformer(
         UserError: the folder cannot be written.
     """
     folder = Path(folder)
-    _save_state(transformer.net.state_dict(), folder / WEIGHTS, dtype)
+    save_state(transformer.net.state_dict(), folder / WEIGHTS, dtype)
     write_text(folder / "lvis.json", _json({"text_len": transformer.text_len, **(extra or {})}))
     write_text(folder / "config.json", transformer.net.to_json_string())
 
@@ -67,7 +67,7 @@ def save_wan_vae(vae: WanVAE, folder: str | Path, dtype: torch.dtype | None = No
         UserError: the folder cannot be written.
     """
     folder = Path(folder)
-    _save_state(vae.net.state_dict(), folder / WEIGHTS, dtype)
+    save_state(vae.net.state_dict(), folder / WEIGHTS, dtype)
     config = {"_class_name": "AutoencoderKLWan", **vae.config}
     write_text(folder / "config.json", _json(config))
 
@@ -80,7 +80,7 @@ def save_lean_vae(vae: LeanVAE, folder: str | Path, dtype: torch.dtype | None = 
     """
     folder = Path(folder)
     state = vae.state_dict()
-    _save_state(state, folder / WEIGHTS, dtype)
+    save_state(state, folder / WEIGHTS, dtype)
     config = {
         "_class_name": "LeanVAE",
         **vae.infer_config(state),
@@ -91,7 +91,8 @@ def save_lean_vae(vae: LeanVAE, folder: str | Path, dtype: torch.dtype | None = 
     write_text(folder / "config.json", _json(config))
 
 
-def _save_state(state: Mapping[str, Tensor], path: Path, dtype: torch.dtype | None) -> None:
+def save_state(state: Mapping[str, Tensor], path: Path, dtype: torch.dtype | None) -> None:
+    """Write a state dict as safetensors, in `dtype` if given."""
     tensors = {
         key: tensor.detach().to("cpu", dtype if tensor.is_floating_point() else None).contiguous()
         for key, tensor in state.items()
