@@ -76,21 +76,13 @@ class Inpainting(LinearOperator):
         Raises:
             UserError: a mask of another size or batch, or one that ends before x does.
         """
-        batch, _, frames, height, width = x_shape
-        if self.mask is not None:
+        if self.mask is None:
+            seeds = self.sample_seeds or _sample_seeds(x_shape[0], _seeded(self.seed))
+            return self._drawn(seeds, x_shape)
+        if self._within(x_shape):
             return self._fitting(self.mask, x_shape)
-        seeds = self.sample_seeds or _sample_seeds(batch, _seeded(self.seed))
-        if len(seeds) != batch:
-            raise UserError(
-                f"the mask was drawn for a batch of {len(seeds)}, x has a batch of {batch}: "
-                f"realise it again"
-            )
-        numbers = range(self.first_frame, self.first_frame + frames) if self.per_frame else (0,)
-        count = round(self.missing_share * height * width)
-        masks = [
-            [_draw(seed, number, height, width, count) for number in numbers] for seed in seeds
-        ]
-        return torch.stack([torch.stack(sample) for sample in masks])[:, None]
+        assert self.sample_seeds is not None
+        return self._drawn(self.sample_seeds, x_shape).to(self.mask.device)
 
     def forward(self, x: Tensor) -> Tensor:
         return x * self._weights(x)
@@ -117,15 +109,14 @@ class Inpainting(LinearOperator):
         already.
 
         Args:
-            x_shape: (B, C, T, H, W); T does not matter, a stream may go on beyond it.
+            x_shape: (B, C, T, H, W). A stream may go on beyond T: masks of later frames are drawn
+                as they come.
             generator: draws the samples' seeds; by default one with the configured seed.
         """
-        if self.mask is not None or self.sample_seeds is not None:
+        if self.mask is not None:
             return self
         seeds = _sample_seeds(x_shape[0], generator or _seeded(self.seed))
-        realised = self._like(None, seeds, self.first_frame)
-        # one mask a clip is drawn here once; masks of absolute frames are drawn as the frames come
-        return realised if self.per_frame else self._like(realised.observed(x_shape), seeds, 0)
+        return self._like(self._drawn(seeds, x_shape), seeds, self.first_frame)
 
     def missing(self, x_shape: torch.Size | tuple[int, ...]) -> Tensor:
         return (~self.observed(x_shape)).float()
@@ -161,6 +152,29 @@ class Inpainting(LinearOperator):
 
     def _noise(self, x: Tensor, y: Tensor, generator: torch.Generator | None) -> Tensor:
         return self(super()._noise(x, y, generator))
+
+    def _drawn(self, seeds: tuple[int, ...], x_shape: torch.Size | tuple[int, ...]) -> Tensor:
+        """Random masks, bool (B, 1, T or 1, H, W)."""
+        batch, _, frames, height, width = x_shape
+        if len(seeds) != batch:
+            raise UserError(
+                f"the mask was drawn for a batch of {len(seeds)}, x has a batch of {batch}: "
+                "realise it again"
+            )
+        numbers = range(self.first_frame, self.first_frame + frames) if self.per_frame else (0,)
+        count = round(self.missing_share * height * width)
+        masks = [
+            torch.stack([_draw(seed, number, height, width, count) for number in numbers])
+            for seed in seeds
+        ]
+        return torch.stack(masks)[:, None]
+
+    def _within(self, x_shape: torch.Size | tuple[int, ...]) -> bool:
+        """Whether the mask at hand is all there is, or reaches far enough."""
+        assert self.mask is not None
+        if self.sample_seeds is None or not self.per_frame:
+            return True
+        return self.first_frame + x_shape[2] <= self.mask.shape[2]
 
     def _fitting(self, mask: Tensor, x_shape: torch.Size | tuple[int, ...]) -> Tensor:
         batch, _, frames, height, width = x_shape

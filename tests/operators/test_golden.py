@@ -1,4 +1,4 @@
-"""Against what the official codes make of one clip (see tests/data/README or the tensor names)."""
+"""Against what the official codes make of one clip (the tensor names say which)."""
 
 from pathlib import Path
 

@@ -52,6 +52,18 @@ def test_a_draw_follows_from_its_seed(per_frame):
     assert not torch.equal(operator.missing(SHAPE), Inpainting(seed=5).missing(SHAPE))
 
 
+def test_a_per_frame_draw_goes_on_beyond_the_frames_it_was_realised_for():
+    operator = Inpainting(per_frame=True)
+    short, long = (
+        operator.realise((3, 3, frames, 20, 30), torch.Generator().manual_seed(1))
+        for frames in (1, 12)
+    )
+    later = short.block(short.advance(None, torch.zeros(3, 3, 9, 20, 30)), 3)[0]
+    assert torch.equal(short.missing(SHAPE), long.missing(SHAPE))
+    expected = long.missing((3, 3, 12, 20, 30))[:, :, 9:]
+    assert torch.equal(later.missing((3, 3, 3, 20, 30)), expected)
+
+
 def test_realising_twice_keeps_the_draw():
     once = Inpainting().realise(SHAPE, torch.Generator().manual_seed(1))
     assert once.realise(SHAPE, torch.Generator().manual_seed(2)) is once
