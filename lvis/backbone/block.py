@@ -3,8 +3,9 @@
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from diffusers.models.transformers.transformer_wan import WanTransformerBlock
-from torch import Tensor
+from torch import Tensor, nn
 
 from lvis.backbone.attention import Attend, attend_all
 from lvis.backbone.rotary import rotate
@@ -19,7 +20,8 @@ class Block(WanTransformerBlock):
 
     def text_kv(self, text: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values of the embedded text, (B, L, heads, head_dim) each."""
-        key = self.attn2.norm_k(self.attn2.to_k(text)).unflatten(-1, (self.attn2.heads, -1))
+        key = rms_norm(self.attn2.norm_k, self.attn2.to_k(text))
+        key = key.unflatten(-1, (self.attn2.heads, -1))
         value = self.attn2.to_v(text).unflatten(-1, (self.attn2.heads, -1))
         return key.to(value.dtype), value
 
@@ -49,7 +51,7 @@ class Block(WanTransformerBlock):
 
         normed = self.norm2(hidden.float()).to(dtype).flatten(1, 2)
         text_key, text_value = text if isinstance(text, tuple) else self.text_kv(text)
-        query = self.attn2.norm_q(self.attn2.to_q(normed))
+        query = rms_norm(self.attn2.norm_q, self.attn2.to_q(normed))
         query = query.unflatten(-1, (self.attn2.heads, -1)).to(text_value.dtype)
         attended = attend_all(query, text_key, text_value).flatten(2)
         hidden = hidden + self.project(self.attn2, attended, dtype).view_as(hidden)
@@ -62,8 +64,8 @@ class Block(WanTransformerBlock):
     ) -> Tensor:
         heads = (self.attn1.heads, -1)
         value = self.attn1.to_v(normed).unflatten(-1, heads)
-        query = self.attn1.norm_q(self.attn1.to_q(normed)).unflatten(-1, heads)
-        key = self.attn1.norm_k(self.attn1.to_k(normed)).unflatten(-1, heads)
+        query = rms_norm(self.attn1.norm_q, self.attn1.to_q(normed)).unflatten(-1, heads)
+        key = rms_norm(self.attn1.norm_k, self.attn1.to_k(normed)).unflatten(-1, heads)
         query = rotate(query, phases).to(value.dtype)
         key = rotate(key, phases).to(value.dtype)
         return self.project(self.attn1, attend(query, key, value).flatten(2), normed.dtype)
@@ -71,3 +73,8 @@ class Block(WanTransformerBlock):
     @staticmethod
     def project(attention: Any, attended: Tensor, dtype: torch.dtype) -> Tensor:
         return attention.to_out[0](attended.to(dtype))
+
+
+def rms_norm(norm: nn.RMSNorm, features: Tensor) -> Tensor:
+    """The norm in float32, whatever the parameters and the autocast are; float32 out."""
+    return F.rms_norm(features.float(), norm.normalized_shape, norm.weight.float(), norm.eps)
