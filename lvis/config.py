@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lvis.errors import UserError
+from lvis.memory import keep_freed_memory
 
 _PACKAGE = Path(__file__).resolve().parent
 # a checkout and an editable install have conf/ beside the package, a wheel has it inside
@@ -54,6 +55,7 @@ def entry(config_name: str) -> Callable[[Callable[[DictConfig], object]], Callab
         launch = hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(guarded)
 
         def main() -> None:
+            keep_freed_memory()
             try:
                 launch()
             except (HydraException, OmegaConfBaseException) as error:
