@@ -14,8 +14,8 @@ OVERSAMPLING = 2
 class Motion:
     """Where a layer goes, frame by frame, seen in the picture.
 
-    `offset` (T, 2) is in pixels (x to the right, y down) before the turn and the zoom, `angle` (T,) in
-    radians, `zoom` (T,) a magnification; all begin anywhere and are smooth in time.
+    `offset` (T, 2) is in pixels (x to the right, y down) before the turn and the zoom, `angle` (T,)
+    in radians, `zoom` (T,) a magnification; all begin anywhere and are smooth in time.
     """
 
     offset: np.ndarray
@@ -53,7 +53,7 @@ def draw_motion(
 
 
 def oversample(canvas: np.ndarray) -> np.ndarray:
-    """A canvas (h, w, C) in [0, 255] at the picture's resolution -> uint8 (2 h, 2 w, C) for `warp`."""
+    """A canvas (h, w, C) at the picture's resolution -> uint8 (2 h, 2 w, C), for `warp`."""
     pixels = np.clip(np.rint(canvas), 0, 255).astype(np.uint8)
     factor = OVERSAMPLING
     return cv2.resize(pixels, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
@@ -70,8 +70,8 @@ def warp(
 ) -> np.ndarray:
     """An oversampled canvas, turned and magnified, seen through a window (h, w); uint8 (h, w, C).
 
-    `point` (x, y), in the picture's pixels from the canvas's centre, is seen at `pixel` (x, y) of the
-    window, and is what the canvas turns about.
+    `point` (x, y), in the picture's pixels from the canvas's centre, is seen at `pixel` (x, y) of
+    the window, and is what the canvas turns about.
     """
     cosine, sine = OVERSAMPLING / zoom * np.cos(angle), OVERSAMPLING / zoom * np.sin(angle)
     linear = np.array([[cosine, sine], [-sine, cosine]])
