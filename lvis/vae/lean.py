@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lvis.errors import UserError
@@ -207,32 +208,30 @@ class Encoder(nn.Module):
 
     def __init__(self, low_width: int, high_width: int, layers: int, fusion_layers: int) -> None:
         super().__init__()
-        self.video_low_proj = _named("1", nn.Linear(haar.LOW_VIDEO, low_width))
-        self.video_high_proj = _named("1", nn.Linear(haar.HIGH_VIDEO, high_width))
-        self.image_low_proj = _named("1", nn.Linear(haar.LOW_IMAGE, low_width))
-        self.image_high_proj = _named("1", nn.Linear(haar.HIGH_IMAGE, high_width))
+        self.widths = (low_width, high_width)
+        self.video_low_proj = Projection("1", haar.LOW_VIDEO, low_width)
+        self.video_high_proj = Projection("1", haar.HIGH_VIDEO, high_width)
+        self.image_low_proj = Projection("1", haar.LOW_IMAGE, low_width)
+        self.image_high_proj = Projection("1", haar.HIGH_IMAGE, high_width)
         self.low_layer = NAF(low_width, layers, residual=True)
         self.high_layer = NAF(high_width, layers, residual=True)
         self.fusion_layer = NAF(low_width + high_width, fusion_layers, residual=True)
 
     def forward(self, video: Tensor, past: StagePast | None) -> tuple[Tensor, StagePast]:
-        """The first frame of a stream (past None) has its own transform and projection."""
-        low, high = [], []
+        """The first frame of a stream (past None) has its own wavelets and projections."""
+        parts = []
         if past is None:
-            patches = haar.image_patches(video[:, :, :1])
-            low.append(self.image_low_proj(patches[..., : haar.LOW_IMAGE]))
-            high.append(self.image_high_proj(patches[..., haar.LOW_IMAGE :]))
+            projections = (self.image_low_proj, self.image_high_proj)
+            parts.append(_project(haar.to_patches(video[:, :, :1], 1), *projections))
             video = video[:, :, 1:]
         if video.shape[2]:
-            patches = haar.video_patches(video)
-            low.append(self.video_low_proj(patches[..., : haar.LOW_VIDEO]))
-            high.append(self.video_high_proj(patches[..., haar.LOW_VIDEO :]))
+            projections = (self.video_low_proj, self.video_high_proj)
+            parts.append(_project(haar.to_patches(video, haar.FRAMES), *projections))
+        low, high = torch.cat(parts, dim=1).split(self.widths, dim=-1)
         low_past, high_past, fusion_past = past or (None, None, None)
-        low_features, low_past = self.low_layer(torch.cat(low, dim=1), low_past)
-        high_features, high_past = self.high_layer(torch.cat(high, dim=1), high_past)
-        features, fusion_past = self.fusion_layer(
-            torch.cat((low_features, high_features), dim=-1), fusion_past
-        )
+        low, low_past = self.low_layer(low, low_past)
+        high, high_past = self.high_layer(high, high_past)
+        features, fusion_past = self.fusion_layer(torch.cat((low, high), dim=-1), fusion_past)
         return features, (low_past, high_past, fusion_past)
 
 
@@ -242,10 +241,10 @@ class Decoder(nn.Module):
     def __init__(self, low_width: int, high_width: int, layers: int, fusion_layers: int) -> None:
         super().__init__()
         self.widths = (low_width, high_width)
-        self.video_low_proj = _named("0", nn.Linear(low_width, haar.LOW_VIDEO))
-        self.video_high_proj = _named("0", nn.Linear(high_width, haar.HIGH_VIDEO))
-        self.image_low_proj = _named("0", nn.Linear(low_width, haar.LOW_IMAGE))
-        self.image_high_proj = _named("0", nn.Linear(high_width, haar.HIGH_IMAGE))
+        self.video_low_proj = Projection("0", low_width, haar.LOW_VIDEO)
+        self.video_high_proj = Projection("0", high_width, haar.HIGH_VIDEO)
+        self.image_low_proj = Projection("0", low_width, haar.LOW_IMAGE)
+        self.image_high_proj = Projection("0", high_width, haar.HIGH_IMAGE)
         self.low_layer = NAF(low_width, layers, residual=True)
         self.high_layer = NAF(high_width, layers, residual=True)
         self.fusion_layer = NAF(low_width + high_width, fusion_layers, residual=True)
@@ -257,22 +256,52 @@ class Decoder(nn.Module):
         low, high = features.split(self.widths, dim=-1)
         low, low_past = self.low_layer(low, low_past)
         high, high_past = self.high_layer(high, high_past)
+        features = torch.cat((low, high), dim=-1)
         video = []
         if past is None:
-            patches = (self.image_low_proj(low[:, :1]), self.image_high_proj(high[:, :1]))
-            video.append(haar.image_pixels(torch.cat(patches, dim=-1).float()))
-            low, high = low[:, 1:], high[:, 1:]
-        if low.shape[1]:
-            patches = (self.video_low_proj(low), self.video_high_proj(high))
-            video.append(haar.video_pixels(torch.cat(patches, dim=-1).float()))
+            projections = (self.image_low_proj, self.image_high_proj)
+            video.append(haar.from_patches(_unproject(features[:, :1], *projections), 1))
+            features = features[:, 1:]
+        if features.shape[1]:
+            projections = (self.video_low_proj, self.video_high_proj)
+            patches = _unproject(features, *projections)
+            video.append(haar.from_patches(patches, haar.FRAMES))
         return torch.cat(video, dim=2), (low_past, high_past, fusion_past)
 
 
-def _named(position: str, layer: nn.Module) -> nn.Sequential:
-    """A layer under its official position; its neighbour there was a reshape."""
-    module = nn.Sequential()
-    module.add_module(position, layer)
-    return module
+class Projection(nn.Module):
+    """A linear layer under its official position; its neighbour there was a reshape."""
+
+    def __init__(self, position: str, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.position = position
+        self.add_module(position, nn.Linear(inputs, outputs))
+
+    @property
+    def weight(self) -> Tensor:
+        return self.get_parameter(f"{self.position}.weight")
+
+    @property
+    def bias(self) -> Tensor:
+        return self.get_parameter(f"{self.position}.bias")
+
+
+def _project(patches: Tensor, low: Projection, high: Projection) -> Tensor:
+    """Patches of pixels -> features of the low band beside those of the high bands."""
+    weight = haar.analysis_transposed(_block_diagonal(low.weight, high.weight))
+    return F.linear(patches, weight, torch.cat((low.bias, high.bias)))
+
+
+def _unproject(features: Tensor, low: Projection, high: Projection) -> Tensor:
+    """Features of the low band beside those of the high bands -> patches of pixels."""
+    weight = haar.synthesis(_block_diagonal(low.weight.t(), high.weight.t()))
+    bias = haar.synthesis(torch.cat((low.bias, high.bias)).unsqueeze(0)).squeeze(0)
+    return F.linear(features, weight.t(), bias)
+
+
+def _block_diagonal(low: Tensor, high: Tensor) -> Tensor:
+    """Rows (features, coefficients) of both kinds of band over all coefficients."""
+    return torch.cat((F.pad(low, (0, high.shape[1])), F.pad(high, (low.shape[1], 0))))
 
 
 def _arithmetic(like: Tensor, dtype: torch.dtype) -> torch.autocast:

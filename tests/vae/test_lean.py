@@ -197,13 +197,22 @@ def test_the_convolutions_gradients_are_those_of_conv3d(frames, frozen):
     )
 
 
-def test_wavelet_patches_invert_and_put_the_mean_in_the_low_band():
+@pytest.mark.parametrize("frames", [1, 4])
+def test_patches_invert(frames):
     video = random_video(8)
-    torch.testing.assert_close(haar.video_pixels(haar.video_patches(video)), video)
-    frame = video[:, :, :1]
-    torch.testing.assert_close(haar.image_pixels(haar.image_patches(frame)), frame)
-    flat = haar.video_patches(torch.full((1, 3, 4, 8, 8), 0.5))
-    assert (flat[..., : haar.LOW_VIDEO] == 4).all() and not flat[..., haar.LOW_VIDEO :].any()
+    patches = haar.to_patches(video, frames)
+    assert patches.shape == (1, 8 // frames, 2, 3, 3 * frames * 64)
+    assert torch.equal(haar.from_patches(patches, frames), video)
+
+
+@pytest.mark.parametrize(("bands", "low"), [(4, haar.LOW_IMAGE), (8, haar.LOW_VIDEO)])
+def test_the_wavelets_analysis_inverts_their_synthesis(bands, low):
+    coefficients = torch.eye(bands * low, dtype=torch.double)
+    synthesis, analysis = haar.synthesis(coefficients), haar.analysis_transposed(coefficients)
+    # row i of the first holds the pixels of coefficient i, of the second the weights that read it
+    torch.testing.assert_close(analysis @ synthesis.t(), coefficients)
+    assert set(analysis.unique().tolist()) == {-1.0, 0.0, 1.0}
+    assert (analysis[:low] >= 0).all()
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 8, 16, 16), (1, 3, 9, 12, 16), (1, 4, 9, 16, 16)])
