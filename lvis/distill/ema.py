@@ -1,0 +1,69 @@
+"""An exponential moving average of the student's parameters."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+
+class Average:
+    """Float32 average of a module's parameters: average <- decay average + (1 - decay) parameter.
+
+    Args:
+        module: whose parameters are averaged; the average begins at their present values.
+        decay: in [0, 1); 0 means off: the average is the module itself and costs no memory.
+    """
+
+    def __init__(self, module: nn.Module, decay: float):
+        self.module = module
+        self.decay = decay
+        self.values: dict[str, Tensor] = {}
+        if decay > 0:
+            self.values = {
+                name: p.detach().float().clone() for name, p in module.named_parameters()
+            }
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Take in the module's present parameters."""
+        if not self.values:
+            return
+        for name, parameter in self.module.named_parameters():
+            average = self.values[name]
+            if average.device != parameter.device:
+                average = self.values[name] = average.to(parameter.device)
+            average.lerp_(parameter.float(), 1 - self.decay)
+
+    @contextmanager
+    @torch.no_grad()
+    def applied(self) -> Iterator[nn.Module]:
+        """The module with the average as its parameters, for as long as the block lasts."""
+        trained = {
+            name: parameter.detach().clone()
+            for name, parameter in self.module.named_parameters()
+            if name in self.values
+        }
+        self._write(self.values)
+        try:
+            yield self.module
+        finally:
+            self._write(trained)
+
+    def _write(self, values: dict[str, Tensor]) -> None:
+        for name, parameter in self.module.named_parameters():
+            if name in values:
+                parameter.data.copy_(values[name])
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The averages by parameter name; empty when off."""
+        return self.values
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Restore averages saved by `state_dict`; a state saved with averaging off starts from the
+        module."""
+        if self.values and state:
+            assert self.values.keys() == state.keys(), "the averages belong to another architecture"
+            self.values = {name: value.clone() for name, value in state.items()}
+        elif self.values:
+            self.values = {n: p.detach().float().clone() for n, p in self.module.named_parameters()}

@@ -1,0 +1,255 @@
+"""From a measurement to the losses (Algorithm 1 of InstantViR's supplement, lines 4-20 and 23).
+
+Legend: B batch, T H W video frames and sides, t h w latent frames and sides.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from lvis.backbone import WanTransformer, flow, guided_velocity
+from lvis.distill import objective
+from lvis.distill.randomness import Draws
+from lvis.distill.settings import Settings
+from lvis.operators import LinearOperator
+from lvis.solvers.one_step import student_prediction
+from lvis.vae import VideoVAE
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """All that a loss may know of a batch: y, the operator that made it, and the prompts."""
+
+    y: Tensor
+    operator: LinearOperator
+    prompts: tuple[str, ...]
+    signal_shape: tuple[int, ...]  # of what was measured: the video's shape, or its latents'
+
+
+class Losses(nn.Module):
+    """The nets and the loss terms that they make of a `Measurement`.
+
+    Args:
+        student: block-causal in training, starts from the teacher's weights.
+        teacher: frozen; sees latents of `teacher_vae`.
+        critic: the auxiliary score network, starts from the teacher's weights.
+        student_vae: E' and D' of the paper, frozen.
+        teacher_vae: E and D, frozen; the same object as `student_vae` when there is one VAE.
+        operator: A; random operators are drawn anew every step.
+        encode_text: prompts -> (B, L, D), without gradient.
+        settings: the numbers.
+    """
+
+    def __init__(
+        self,
+        *,
+        student: WanTransformer,
+        teacher: WanTransformer,
+        critic: WanTransformer,
+        student_vae: VideoVAE,
+        teacher_vae: VideoVAE,
+        operator: LinearOperator,
+        encode_text: Callable[[Sequence[str]], Tensor],
+        settings: Settings,
+    ) -> None:
+        super().__init__()
+        # no net has a mode that training needs (no dropout), so that all stay in eval
+        self.student, self.critic = student.eval(), critic.eval()
+        self.teacher = frozen(teacher)
+        self.student_vae, self.teacher_vae = frozen(student_vae), frozen(teacher_vae)
+        self.operator = operator
+        self.encode_text = (
+            frozen(encode_text) if isinstance(encode_text, nn.Module) else encode_text
+        )
+        self.settings = settings
+        for net in (student, critic):
+            net.gradient_checkpointing = settings.checkpoint_activations
+
+    def train(self, mode: bool = True) -> "Losses":
+        """Stay in eval mode, whatever the trainer asks for."""
+        return self
+
+    @property
+    def bridged(self) -> bool:
+        """Whether student latents reach the teacher through D' and E (line 12)."""
+        return self.settings.bridge and self.student_vae is not self.teacher_vae
+
+    @torch.no_grad()
+    def measure(
+        self, clean: Tensor, prompts: Sequence[str], generator: torch.Generator
+    ) -> Measurement:
+        """y = A(x) + n (line 4), with A's draw fixed: the only place that touches the clean clip.
+
+        Args:
+            clean: (B, 3, T, H, W) in [-1, 1].
+            prompts: one a clip; without `use_text` every net gets the null prompt instead.
+        """
+        if not self.settings.use_text:
+            prompts = [""] * len(prompts)
+        signal = self.student_vae.encode(clean) if self.operator.space == "latent" else clean
+        operator = self.operator.realise(tuple(signal.shape), generator).to(signal.device)
+        # a copy, whatever the operator does: y must not share memory with the clean clip
+        y = operator.measure(signal, generator).clone()
+        return Measurement(y, operator, tuple(prompts), tuple(signal.shape))
+
+    @torch.no_grad()
+    def student_input(self, measurement: Measurement) -> Tensor:
+        """z_in = E'(y) (line 4), with y brought to the video's shape first; (B, 16, t, h, w)."""
+        operator, y = measurement.operator, measurement.y
+        shaped = operator.pinv(y) if self.settings.student_input == "pinv" else operator.lift(y)
+        return shaped if operator.space == "latent" else self.student_vae.encode(shaped)
+
+    def predict(self, z_in: Tensor, prompts: Sequence[str]) -> Tensor:
+        """z_hat = q(z_in) (line 6), block-causal; student latents (B, 16, t, h, w)."""
+        settings = self.settings
+        timestep = torch.full((z_in.shape[0],), settings.student_timestep, device=z_in.device)
+        text = self._text(prompts, z_in.device)
+        v = self._velocity(self.student, z_in, timestep, text, block_size=settings.block_size)
+        return student_prediction(z_in, v, settings.student_timestep, settings.parametrization)
+
+    def student_terms(
+        self, measurement: Measurement, draws: Draws, prior_weight: float
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """The student's loss (lines 5-20 and 22).
+
+        Args:
+            draws: the step's generators.
+            prior_weight: lambda times the warm-up's factor; at 0 the prior is not evaluated.
+
+        Returns:
+            likelihood, prior (both unweighted) and total; z_target without its graph, for the
+            critic.
+        """
+        latent = measurement.operator.space == "latent"
+        z_hat = self.predict(self.student_input(measurement), measurement.prompts)
+        x_hat = None if latent and not self.bridged else self._run(self.student_vae.decode, z_hat)
+        estimate = z_hat if latent else x_hat
+        assert estimate is not None
+        terms = {"likelihood": objective.likelihood(measurement.y, measurement.operator, estimate)}
+        terms["total"] = self.settings.likelihood_weight * terms["likelihood"]
+        if prior_weight == 0:
+            with torch.no_grad():
+                return terms, self._target(z_hat.detach(), x_hat)
+        target = self._target(z_hat, x_hat)
+        terms["prior"] = self.prior_term(target, measurement, draws)
+        terms["total"] = terms["total"] + prior_weight * terms["prior"]
+        return terms, target.detach()
+
+    def prior_term(self, target: Tensor, measurement: Measurement, draws: Draws) -> Tensor:
+        """L_prior of z_target (lines 11-20), unweighted."""
+        prompts = measurement.prompts
+        with torch.no_grad():
+            noised, timestep, _ = self._diffuse(target, draws, "prior")
+            sigma = timestep / 1000
+            v_teacher = self._guided(noised, timestep, prompts)
+            v_critic = self._velocity(
+                self.critic, noised, timestep, self._text(prompts, noised.device)
+            )
+            gradient = objective.prior_gradient(
+                target.float(),
+                flow.velocity_to_x0(noised, v_teacher, sigma),
+                flow.velocity_to_x0(noised, v_critic, sigma),
+            )
+        return objective.prior_loss(target, gradient, self._prior_region(measurement))
+
+    def critic_term(self, target: Tensor, prompts: Sequence[str], draws: Draws) -> Tensor:
+        """The critic's denoising loss on the student's own output (line 23); no graph in target."""
+        noised, timestep, noise = self._diffuse(target, draws, "critic")
+        velocity = self._velocity(self.critic, noised, timestep, self._text(prompts, noised.device))
+        kind = self.settings.critic_loss
+        return objective.denoising_loss(velocity, target, noise, timestep, kind)
+
+    @torch.no_grad()
+    def critic_target(self, measurement: Measurement) -> Tensor:
+        """z_target for a step that does not update the student."""
+        z_hat = self.predict(self.student_input(measurement), measurement.prompts)
+        return self._target(z_hat, self.student_vae.decode(z_hat) if self.bridged else None)
+
+    @torch.no_grad()
+    def reconstruct(self, latents: Tensor) -> Tensor:
+        """D'(z) for eyes and metrics, (B, 3, T, H, W) in [-1, 1]."""
+        return self.student_vae.decode(latents).clamp(-1, 1)
+
+    def _target(self, z_hat: Tensor, x_hat: Tensor | None) -> Tensor:
+        """z_target: E(x_hat) when the VAEs differ, else z_hat (lines 12-16)."""
+        if not self.bridged:
+            return z_hat
+        assert x_hat is not None
+        return self._run(self.teacher_vae.encode, x_hat)
+
+    def _run(self, function: Callable[[Tensor], Tensor], value: Tensor) -> Tensor:
+        if self.settings.checkpoint_activations and torch.is_grad_enabled():
+            return checkpoint(function, value, use_reentrant=False)
+        return function(value)
+
+    def _diffuse(self, target: Tensor, draws: Draws, name: str) -> tuple[Tensor, Tensor, Tensor]:
+        """(z_t, timestep (B,), noise) of z_target (lines 11 and 17), float32."""
+        # two generators: clips in one batch or in several then get the same draws
+        level, sample = draws[f"{name}_timestep"], draws[f"{name}_noise"]
+        settings = self.settings
+        timestep = flow.sample_timesteps(
+            target.shape[0],
+            settings.shift,
+            settings.lowest_timestep,
+            settings.highest_timestep,
+            level,
+        ).to(target.device)
+        noise = torch.randn(target.shape, generator=sample).to(target.device)
+        return flow.add_noise(target.detach().float(), noise, timestep / 1000), timestep, noise
+
+    def _guided(self, noised: Tensor, timestep: Tensor, prompts: Sequence[str]) -> Tensor:
+        """The teacher's guided velocity (line 18)."""
+        settings, device = self.settings, noised.device
+        text = self._text(prompts, device)
+        if all(prompt == settings.negative_prompt for prompt in prompts):
+            # guidance away from the prompt itself is no guidance
+            return self._velocity(self.teacher, noised, timestep, text)
+        negative = self._text([settings.negative_prompt] * len(prompts), device)
+        with self._autocast(noised.device):
+            return guided_velocity(
+                self.teacher,
+                noised,
+                timestep,
+                text,
+                negative,
+                settings.guidance_scale,
+                settings.guidance_convention,
+            ).float()
+
+    def _prior_region(self, measurement: Measurement) -> Tensor | None:
+        """The prior's weight a latent cell: where the measurement has holes, if A is a mask."""
+        if not self.settings.prior_on_masked_only:
+            return None
+        missing = measurement.operator.missing(measurement.signal_shape)
+        if missing is None or measurement.operator.space == "latent":
+            return missing
+        return objective.latent_share(missing)
+
+    def _velocity(
+        self,
+        net: WanTransformer,
+        latents: Tensor,
+        timestep: Tensor,
+        text: Tensor,
+        *,
+        block_size: int | None = None,
+    ) -> Tensor:
+        with self._autocast(latents.device):
+            return net(latents, timestep, text, block_size=block_size).float()
+
+    def _autocast(self, device: torch.device) -> torch.autocast:
+        enabled = self.settings.autocast == "bf16"
+        return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+
+    @torch.no_grad()
+    def _text(self, prompts: Sequence[str], device: torch.device) -> Tensor:
+        return self.encode_text(list(prompts)).to(device)
+
+
+def frozen(net: Any) -> Any:
+    """The net without gradients, in eval mode."""
+    return net.requires_grad_(False).eval()

@@ -1,0 +1,58 @@
+"""Stopping at a step boundary when the scheduler or the user asks for it."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import torch
+from torch import distributed
+
+EXIT_REQUEUE = 75  # EX_TEMPFAIL: a batch script that sees it puts the job back in the queue
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+
+
+class Preemption:
+    """Set by a signal, read between steps. A second SIGINT interrupts at once."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        if self.signal == signal.SIGINT == number:
+            raise KeyboardInterrupt
+        self.signal = number
+
+    def asked(self, device: torch.device) -> bool:
+        """Whether any process was asked to stop; every process must ask, at the same step."""
+        flag = torch.tensor([self.signal or 0], device=device)
+        if distributed.is_available() and distributed.is_initialized():
+            distributed.all_reduce(flag, op=distributed.ReduceOp.MAX)
+            self.signal = int(flag) or None
+        return bool(flag)
+
+    @property
+    def exit_code(self) -> int:
+        """130 after Ctrl-C as shells expect, otherwise `EXIT_REQUEUE`."""
+        return 130 if self.signal == signal.SIGINT else EXIT_REQUEUE
+
+
+@contextmanager
+def heeding_signals() -> Iterator[Preemption]:
+    """A `Preemption` that SIGINT, SIGTERM and SIGUSR1 set, for as long as the block lasts.
+
+    The handler only sets a flag: saving inside one can deadlock processes that wait for each other.
+    Outside the main thread, where Python has no signals, the flag is never set.
+    """
+    preemption = Preemption()
+    if threading.current_thread() is not threading.main_thread():
+        yield preemption
+        return
+    before = {number: signal.signal(number, preemption) for number in SIGNALS}
+    try:
+        yield preemption
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
