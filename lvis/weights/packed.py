@@ -25,7 +25,8 @@ FORMAT = "lvis-int8-delta-1"
 BASE = "bundled:tiny/teacher"
 
 _LEVELS = 127
-# rms quantisation error, as a share of the rms difference, above which a tensor's difference stays float16
+# rms quantisation error, as a share of the median difference, above which it stays float16: the
+# median, because the outliers that spend the levels would also hide the loss in a mean
 _TOLERANCE = 0.05
 
 
@@ -53,7 +54,7 @@ def pack(
         difference = weight - base[key].detach().cpu().float()
         levels, scale = _quantise(difference)
         error = (_restore(levels, scale, weight.shape) - difference).square().mean().sqrt()
-        if error > _TOLERANCE * difference.square().mean().sqrt():
+        if error > _TOLERANCE * difference.abs().median():
             stored[f"{key}:difference"] = difference.half()
         else:
             stored[f"{key}:levels"], stored[f"{key}:scale"] = levels, scale

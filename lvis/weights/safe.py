@@ -139,13 +139,10 @@ def _read_pickle(path: Path) -> Any:
             KeyError,
             OSError,
         ) as error:
-            named = re.search(
-                r"GLOBAL (\S+) was not an allowed global|Trying to \w+ (?:class )?(\S+)", str(error)
-            )
-            if isinstance(error, pickle.UnpicklingError) and named:
-                thing = named.group(1) or named.group(2)
+            code = re.search(r"(?:GLOBAL|unrecognized function|class) (\S+)", str(error))
+            if isinstance(error, pickle.UnpicklingError) and code:
                 raise UserError(
-                    f"refusing {path}: it holds {thing}, which is code rather than tensors; "
+                    f"refusing {path}: it holds {code[1]}, which is code rather than tensors; "
                     "convert it to safetensors where you trust it"
                 ) from error
             raise UserError(
