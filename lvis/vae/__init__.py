@@ -1,6 +1,7 @@
 """Video <-> latents: the VAEs and the bridge between their latent spaces."""
 
 from lvis.vae.base import VAEState, VideoVAE
+from lvis.vae.bridge import Bridge
 from lvis.vae.wan import WanVAE
 
-__all__ = ["VAEState", "VideoVAE", "WanVAE"]
+__all__ = ["Bridge", "VAEState", "VideoVAE", "WanVAE"]
