@@ -1,0 +1,1 @@
+"""Scores of solvers on clips whose clean version is known."""

@@ -1,0 +1,61 @@
+"""Rows of results.jsonl, one a clip and method, summed up as a Markdown table."""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+Row = dict[str, Any]
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows written so far; a last line cut short by a crash is left out."""
+    if not path.exists():
+        return []
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return rows
+
+
+def summary(rows: Iterable[Row], methods: Sequence[str]) -> str:
+    """PSNR / SSIM, mean over clips, a line for each (clips, task, vae) and a column a method.
+
+    The student's gain over D(E(y)) is paired: a mean over clips of the difference, with its standard error.
+    """
+    groups: dict[tuple[str, str, str], dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        groups[row["clips"], row["task"], row["vae"]][row["method"]].append(row)
+    head = ["clips", "task", "vae", "n", *methods, "student - D(E(y))"]
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for (clips, task, vae), found in sorted(groups.items()):
+        cells = [_cell(found.get(method, [])) for method in methods]
+        number = max(len(group) for group in found.values())
+        lines.append(
+            "| " + " | ".join([clips, task, vae, str(number), *cells, _gain(found)]) + " |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _cell(rows: list[Row]) -> str:
+    if not rows:
+        return "-"
+    return f"{fmean(r['psnr'] for r in rows):.2f} / {fmean(r['ssim'] for r in rows):.3f}"
+
+
+def _gain(found: dict[str, list[Row]]) -> str:
+    encoded = {row["clip"]: row["psnr"] for row in found.get("D(E(y))", [])}
+    gains = [
+        row["psnr"] - encoded[row["clip"]]
+        for row in found.get("student", [])
+        if row["clip"] in encoded
+    ]
+    if not gains:
+        return "-"
+    error = f" +- {stdev(gains) / len(gains) ** 0.5:.2f}" if len(gains) > 1 else ""
+    return f"{fmean(gains):+.2f}{error} dB"
