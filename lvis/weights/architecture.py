@@ -1,4 +1,4 @@
-"""The sizes of a Wan transformer: from diffusers' config, from Wan's own, or read off the tensors."""
+"""The sizes of a Wan transformer: from diffusers' or Wan's config, or read off the tensors."""
 
 from __future__ import annotations
 
@@ -67,7 +67,8 @@ def from_config(config: Mapping[str, Any], origin: str) -> dict[str, Any]:
         heads = sizes.get("num_attention_heads")
         if not heads or config["dim"] % heads:
             raise UserError(
-                f"{origin} has dim={config['dim']} for {heads} heads; give num_heads that divides dim"
+                f"{origin} has dim={config['dim']} for {heads} heads; give num_heads that "
+                "divides dim"
             )
         sizes["attention_head_dim"] = config["dim"] // heads
     return sizes
@@ -91,13 +92,16 @@ def from_state(state: Mapping[str, Tensor], origin: str) -> dict[str, Any]:
     for key, dims in needed.items():
         if key not in state or state[key].ndim != dims:
             raise UserError(
-                f"{origin} has no {dims}-dimensional {key}, which tells the model's size; give a config"
+                f"{origin} has no {dims}-dimensional {key}, which tells the model's size; give a "
+                "config"
             )
     width, in_channels, *patch = state["patch_embedding.weight"].shape
     if width % _HEAD_DIM:
         raise UserError(
-            f"{origin} has width {width} and no config, and shapes do not tell the number of heads; "
-            "give config={num_attention_heads: ..., attention_head_dim: ...} or a folder with config.json"
+            f"{origin} has width {width} and no config, and shapes do not tell the number of "
+            "heads; "
+            "give config={num_attention_heads: ..., attention_head_dim: ...} or a folder with "
+            "config.json"
         )
     volume = patch[0] * patch[1] * patch[2]
     return {

@@ -12,10 +12,12 @@ _LISTED = 6
 
 
 def account(module: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
-    """Check that `state` has exactly the keys and shapes of `module` (which may be on the meta device).
+    """Check that `state` has exactly the keys and shapes of `module` (which may be on the meta
+    device).
 
     Raises:
-        UserError: one sentence with the counts and the names of what is missing, unexpected or mis-shaped.
+        UserError: one sentence with the counts and the names of what is missing, unexpected or mis-
+            shaped.
     """
     expected = {key: tuple(tensor.shape) for key, tensor in module.state_dict().items()}
     given = {key: tuple(tensor.shape) for key, tensor in state.items()}
@@ -37,13 +39,15 @@ def account(module: nn.Module, state: Mapping[str, Tensor], source: str) -> None
     ]
     if faults:
         raise UserError(
-            f"the weights in {source} do not fit {type(module).__name__}, which has {len(expected)} tensors: "
+            f"the weights in {source} do not fit {type(module).__name__}, which has "
+            f"{len(expected)} tensors: "
             f"{'; '.join(faults)}; give the matching configuration or another file"
         )
 
 
 def fill(module: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
-    """Give `module`, whose parameters are on the meta device, the tensors of `state` without copying them.
+    """Give `module`, whose parameters are on the meta device, the tensors of `state` without
+    copying them.
 
     Raises:
         UserError: see `account`.

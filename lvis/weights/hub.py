@@ -1,8 +1,8 @@
 """Downloading from the Hugging Face hub at a fixed revision, with every file's sha256 checked.
 
-`hub_pins.json` fixes the revision and the sha256 of the files we know. For everything else the first use is
-trusted and written to a lock file in the user's cache; from then on the same revision is asked for and a file
-whose sha256 has changed is refused.
+`hub_pins.json` fixes the revision and the sha256 of the files we know. For everything else the
+first use is trusted and written to a lock file in the user's cache; from then on the same revision
+is asked for and a file whose sha256 has changed is refused.
 """
 
 from __future__ import annotations
@@ -34,11 +34,12 @@ def lock_path() -> Path:
 
 
 def fetch(repo: str, revision: str | None, patterns: list[str]) -> Path:
-    """The folder of a snapshot of `repo` with the files that match `patterns`, downloaded if need be, verified.
+    """The folder of a snapshot of `repo` with the files that match `patterns`, downloaded if need
+    be, verified.
 
     Raises:
-        UserError: the hub cannot be reached and the files are not cached, the repository or revision does not
-            exist, or a file is not the one that was pinned or first seen.
+        UserError: the hub cannot be reached and the files are not cached, the repository or
+            revision does not exist, or a file is not the one that was pinned or first seen.
     """
     lock = _read_lock()
     asked = (
@@ -52,7 +53,8 @@ def fetch(repo: str, revision: str | None, patterns: list[str]) -> Path:
         if seen != commit:
             raise UserError(
                 f"hub:{name} moved from commit {seen} to {commit} since it was first used; "
-                f"ask for the one you want as hub:{repo}@COMMIT, or delete its line in {lock_path()}"
+                f"ask for the one you want as hub:{repo}@COMMIT, or delete its line in "
+                f"{lock_path()}"
             )
     for path in _files(folder):
         relative = path.relative_to(folder).as_posix()
@@ -158,7 +160,8 @@ def _verify(repo: str, commit: str, relative: str, path: Path, lock: dict[str, A
         if expected and expected != digest:
             seen = "was first used with" if origin == "first" else f"should have (so {origin})"
             raise UserError(
-                f"{relative} of hub:{repo} has sha256 {digest} and not {expected}, which it {seen}; "
+                f"{relative} of hub:{repo} has sha256 {digest} and not {expected}, which it "
+                f"{seen}; "
                 f"delete {stored} and download it again"
             )
     if known is None and pin is None:

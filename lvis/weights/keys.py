@@ -1,4 +1,4 @@
-"""Key names: taking state dicts out of their wrappers, telling layouts apart, converting between them."""
+"""Key names: unwrapping state dicts, telling layouts apart, converting between them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ log = logging.getLogger(__name__)
 
 # names that wrappers insert anywhere in a key: FSDP, activation checkpointing, torch.compile
 _INSERTED = ("_fsdp_wrapped_module.", "_checkpoint_wrapped_module.", "_orig_mod.")
-# names that wrappers put in front of every key: ComfyUI, Self-Forcing's WanDiffusionWrapper, DDP, our WanTransformer
+# names that wrappers put in front of every key: ComfyUI, Self-Forcing's WanDiffusionWrapper, DDP,
+# our WanTransformer
 _LEADING = ("model.diffusion_model.", "diffusion_model.", "model.", "module.", "net.")
 
 # one key that each layout has and no other
@@ -45,16 +46,17 @@ NAMES = {
 def unwrap(payload: Any, source: str, which: str = "generator", ema: bool = True) -> State:
     """The one flat state dict inside what a checkpoint file holds, with wrapper prefixes stripped.
 
-    Understands bare state dicts, {"state_dict": ...} (Lightning; of `autoencoder.*` and loss networks only the
-    autoencoder), and {"generator", "critic", "generator_ema"} (Self-Forcing, CausVid, InstantViR; the released
-    Self-Forcing file has `generator_ema` alone).
+    Understands bare state dicts, {"state_dict": ...} (Lightning; of `autoencoder.*` and loss
+    networks only the autoencoder), and {"generator", "critic", "generator_ema"} (Self-Forcing,
+    CausVid, InstantViR; the released Self-Forcing file has `generator_ema` alone).
 
     Args:
         which: "generator" or "critic", for files that have both.
         ema: prefer the averaged weights where the file has them.
 
     Raises:
-        UserError: nothing in the file is a state dict, it lacks `which`, or two keys become one when stripped.
+        UserError: nothing in the file is a state dict, it lacks `which`, or two keys become one
+            when stripped.
     """
     if not isinstance(payload, Mapping):
         raise UserError(
@@ -68,7 +70,8 @@ def unwrap(payload: Any, source: str, which: str = "generator", ema: bool = True
         odd = sorted(set(payload) - set(tensors), key=str)
         if odd:
             raise UserError(
-                f"{source} holds entries that are not tensors ({_some(odd)}); give a plain state dict"
+                f"{source} holds entries that are not tensors ({_some(odd)}); give a plain state "
+                "dict"
             )
         return _strip(_only_autoencoder(tensors, source), source)
     # older trainers call the student "model"
@@ -79,12 +82,13 @@ def unwrap(payload: Any, source: str, which: str = "generator", ema: bool = True
         if name in nested:
             return unwrap(nested[name], f"{source}[{name}]", ema=ema)
     raise UserError(
-        f"{source} has no {which} but {_some(sorted(payload, key=str))}; give another file or `which`"
+        f"{source} has no {which} but {_some(sorted(payload, key=str))}; give another file or "
+        "`which`"
     )
 
 
 def layout(state: Mapping[str, Tensor]) -> str | None:
-    """The name of the layout (a key of `NAMES`) that the keys belong to, or None if they belong to none."""
+    """The layout (a key of `NAMES`) that the keys belong to, or None if to none we know."""
     return next((name for name, key in _SIGNATURES.items() if key in state), None)
 
 
@@ -141,7 +145,7 @@ _T5_TOP = {
 
 
 def t5_to_hf(state: State) -> State:
-    """Wan's UMT5 keys as transformers' `UMT5EncoderModel` names them; unknown keys keep their name."""
+    """Wan's UMT5 keys as transformers' `UMT5EncoderModel` names them; unknown ones unchanged."""
 
     def renamed(key: str) -> str:
         head, _, rest = key.partition(".")
@@ -154,7 +158,7 @@ def t5_to_hf(state: State) -> State:
 
 
 def tie_t5(state: State) -> State:
-    """`state` with the token embedding under both of its names, as the module lists it; files may have one."""
+    """`state` with the token embedding under both of its names; files may have one of them."""
     shared = state.get("shared.weight", state.get("encoder.embed_tokens.weight"))
     if shared is None:
         return state

@@ -1,7 +1,8 @@
-"""From a source to a module: found, read safely, converted, every key accounted for (docs/architecture.md, "Weights").
+"""From a source to a module: found, read safely, converted, every key accounted for
+(docs/architecture.md, "Weights").
 
-Every loader also takes `weights="random"`, for benchmarks that need the sizes and not the knowledge: seeded, from
-`config` or the configuration that the source carries.
+Every loader also takes `weights="random"`, for benchmarks that need the sizes and not the
+knowledge: seeded, from `config` or the configuration that the source carries.
 """
 
 from __future__ import annotations
@@ -24,6 +25,11 @@ from lvis.weights.resolve import LEAN_VAE, TRANSFORMER, WAN_VAE, Found, resolve
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
+# as config.json says them: diffusers, Wan, Self-Forcing; without a class, a transformer's
+TRANSFORMER_CLASSES = ("WanTransformer3DModel", "WanModel", "CausalWanModel", None)
+VAE_CLASS = "AutoencoderKLWan"
+LEAN_CLASS = "LeanVAE"
+
 Module = TypeVar("Module", bound=nn.Module)
 
 
@@ -38,12 +44,13 @@ def load_transformer(
     weights: str = "checkpoint",
     seed: int = 0,
 ) -> WanTransformer:
-    """A Wan transformer from its original or diffusers layout, a training checkpoint, or a packed student.
+    """A Wan transformer from its original or diffusers layout, a training checkpoint, or a packed
+    student.
 
     Args:
         source: see resolve.py.
-        config: sizes in diffusers' or Wan's names, used where the source has no config.json; read off the
-            tensors if neither is there.
+        config: sizes in diffusers' or Wan's names, used where the source has no config.json; read
+            off the tensors if neither is there.
         text_len: tokens of a padded prompt; what the source says if not given, else 512.
         dtype: of the parameters.
         which: "generator" or "critic", for files with both.
@@ -51,7 +58,8 @@ def load_transformer(
         weights: "checkpoint" or "random".
 
     Raises:
-        UserError: nothing there, not a transformer, unsafe or damaged, or tensors missing, extra or mis-shaped.
+        UserError: nothing there, not a transformer, unsafe or damaged, or tensors missing, extra or
+            mis-shaped.
     """
     return _transformer(source, config, text_len, dtype, which, ema, weights, seed)[0]
 
@@ -59,7 +67,8 @@ def load_transformer(
 def load_student(
     source: str, config: Mapping[str, Any] | None = None, **options: Any
 ) -> tuple[WanTransformer, dict[str, Any]]:
-    """A student and what its lvis.json says of it (task, VAE, timestep, ...; empty for other people's files).
+    """A student and what its lvis.json says of it (task, VAE, timestep, ...; empty for other
+    people's files).
 
     Options and errors are those of `load_transformer`.
     """
@@ -86,21 +95,27 @@ def load_wan_vae(
     """A Wan 2.1 VAE from its original (`Wan2.1_VAE.pth`) or diffusers layout.
 
     Args:
-        config: diffusers' config, used where the source has no config.json; Wan 2.1's if neither is there.
+        config: diffusers' config, used where the source has no config.json; Wan 2.1's if neither is
+            there.
 
     Raises:
         UserError: see `load_transformer`.
     """
-    dtypes = {"encode_dtype": to_dtype(encode_dtype), "decode_dtype": to_dtype(decode_dtype)}
+    dtypes: dict[str, Any] = {
+        "encode_dtype": to_dtype(encode_dtype),
+        "decode_dtype": to_dtype(decode_dtype),
+    }
     if is_random(weights):
-        chosen = plain(config) if config is not None else _carried(resolve(source, WAN_VAE)) or {}
-        return seeded(lambda: WanVAE.from_config(chosen, **dtypes), seed).eval()
+        chosen = (
+            plain(config) if config is not None else _carried(resolve(source, WAN_VAE), VAE_CLASS)
+        )
+        return seeded(lambda: _wan_vae(chosen, source, dtypes), seed).eval()
     found = resolve(source, WAN_VAE)
     state = found.state()
     if keys.expect(state, ("wan_vae", "wan_vae_diffusers"), source) == "wan_vae":
         state = keys.vae_to_diffusers(state)
     with parameters_on_meta():
-        vae = WanVAE.from_config(_carried(found) or plain(config), **dtypes)
+        vae = _wan_vae(_carried(found, VAE_CLASS) or plain(config), source, dtypes)
     fill(vae.net, cast(state, torch.float32), source)
     return vae.eval()
 
@@ -124,9 +139,16 @@ def load_lean_vae(
     Raises:
         UserError: see `load_transformer`.
     """
-    dtypes = {"encode_dtype": to_dtype(encode_dtype), "decode_dtype": to_dtype(decode_dtype)}
+    dtypes: dict[str, Any] = {
+        "encode_dtype": to_dtype(encode_dtype),
+        "decode_dtype": to_dtype(decode_dtype),
+    }
     if is_random(weights):
-        chosen = plain(config) if config is not None else _carried(resolve(source, LEAN_VAE)) or {}
+        chosen = (
+            plain(config)
+            if config is not None
+            else _carried(resolve(source, LEAN_VAE), LEAN_CLASS) or {}
+        )
         return seeded(
             lambda: LeanVAE(**{"variant": variant, **_public(chosen)}, **dtypes), seed
         ).eval()
@@ -134,7 +156,7 @@ def load_lean_vae(
     state = found.state()
     keys.expect(state, ("lean_vae",), source)
     sizes = LeanVAE.infer_config(state)
-    said = {"variant": variant, **_public(_carried(found) or {})}
+    said = {"variant": variant, **_public(_carried(found, LEAN_CLASS) or {})}
     with parameters_on_meta():
         vae = LeanVAE(**{**said, **sizes}, **dtypes)
     fill(vae, cast(state, torch.float32), source)
@@ -143,13 +165,14 @@ def load_lean_vae(
 
 @contextmanager
 def parameters_on_meta() -> Iterator[None]:
-    """Modules built inside have parameters without storage and real buffers, so that a checkpoint's tensors can
-    take the parameters' place without a second copy in memory."""
+    """Modules built inside have parameters without storage and real buffers, so that a checkpoint's
+    tensors can take the parameters' place without a second copy in memory."""
 
     def to_meta(_module: nn.Module, _name: str, parameter: nn.Parameter) -> nn.Parameter:
         return nn.Parameter(parameter.to("meta"), requires_grad=parameter.requires_grad)
 
-    handle = register_module_parameter_registration_hook(to_meta)
+    # annotated as returning None, documented as replacing the parameter by what it returns
+    handle = register_module_parameter_registration_hook(to_meta)  # type: ignore[arg-type]
     try:
         yield
     finally:
@@ -197,7 +220,7 @@ def _transformer(
         said = (
             plain(config)
             if config is not None
-            else _carried(_base(resolve(source, TRANSFORMER))) or {}
+            else _carried(_base(resolve(source, TRANSFORMER)), *TRANSFORMER_CLASSES) or {}
         )
         sizes = architecture.from_config(said, source)
         sizes |= {"text_len": text_len} if text_len else {}
@@ -208,11 +231,12 @@ def _transformer(
     state = packed.unpack(found.weights) if base is not found else found.state(which, ema)
     if keys.expect(state, ("wan", "wan_diffusers"), source) == "wan":
         state = keys.transformer_to_diffusers(state)
-    said = _carried(base) or plain(config)
+    said = _carried(base, *TRANSFORMER_CLASSES) or plain(config)
     sizes = (
         architecture.from_config(said, source) if said else architecture.from_state(state, source)
     )
-    text_len = text_len or extra.pop("text_len", None)
+    said_len = extra.pop("text_len", None)
+    text_len = text_len or said_len
     sizes |= {"text_len": text_len} if text_len else {}
     with parameters_on_meta():
         transformer = WanTransformer(**sizes)
@@ -230,8 +254,20 @@ def _base(found: Found) -> Found:
     return resolve(packed.base_source(metadata, found.weights), TRANSFORMER)
 
 
-def _carried(found: Found) -> dict[str, Any] | None:
-    return safe.read_json(found.config) if found.config else None
+def _carried(found: Found, *classes: str | None) -> dict[str, Any] | None:
+    """The config.json beside the weights, if it is for one of these classes: Wan's own folder holds
+    three models and the transformer's configuration."""
+    config = safe.read_json(found.config) if found.config else {}
+    return config if config and config.get("_class_name") in classes else None
+
+
+def _wan_vae(config: Mapping[str, Any] | None, source: str, dtypes: dict[str, Any]) -> WanVAE:
+    try:
+        return WanVAE.from_config(config or {}, **dtypes)
+    except TypeError as error:
+        raise UserError(
+            f"the configuration of {source} is not a Wan VAE's ({error}); give another config"
+        ) from error
 
 
 def plain(config: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -256,7 +292,7 @@ def cast(state: dict[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
 
 
 def seeded(build: Callable[[], Module], seed: int) -> Module:
-    """What `build` makes when the generator starts at `seed`; the caller's generator is left alone."""
+    """What `build` makes from `seed`; the caller's random generator is left alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build()

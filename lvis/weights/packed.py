@@ -1,9 +1,10 @@
 """A student as 8-bit differences from the teacher it was distilled from.
 
-Each tensor of the student becomes round(127 (student - base) / scale), with one scale for an output row of a
-matrix and one for a whole vector; where a few outliers would spend the 8 bits, the difference is kept in
-float16, and a tensor that the base lacks in float16 whole. The file is safetensors whose metadata names the base
-and the digest of its tensors, so that a student is never added to another teacher.
+Each tensor of the student becomes round(127 (student - base) / scale), with one scale for an output
+row of a matrix and one for a whole vector; where a few outliers would spend the 8 bits, the
+difference is kept in float16, and a tensor that the base lacks in float16 whole. The file is
+safetensors whose metadata names the base and the digest of its tensors, so that a student is never
+added to another teacher.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ def pack(
     path: str | Path,
     base_source: str = BASE,
 ) -> None:
-    """Write `student` to `path` as its difference from `base`, which `base_source` will name when it is read.
+    """Write `student` to `path` as its difference from `base`, which `base_source` will name when
+    it is read.
 
     Raises:
         UserError: the student has a value that is not finite, or `path` cannot be written.
@@ -64,10 +66,12 @@ def pack(
 
 
 def unpack(path: str | Path, base: Mapping[str, Tensor] | None = None) -> State:
-    """The student's float32 state dict; the base is read from the source that the file names if not given.
+    """The student's float32 state dict; the base is read from the source that the file names if not
+    given.
 
     Raises:
-        UserError: the file is not a packed student, or the base is missing or not the one it was packed against.
+        UserError: the file is not a packed student, or the base is missing or not the one it was
+            packed against.
     """
     path = Path(path)
     stored, metadata = safe.read_file(path)
@@ -79,7 +83,8 @@ def unpack(path: str | Path, base: Mapping[str, Tensor] | None = None) -> State:
     if digest(base) != metadata.get("base_sha256"):
         raise UserError(
             f"{path} is a difference from another version of {source} (its sha256 starts with "
-            f"{metadata.get('base_sha256', '')[:12]}, here it is {digest(base)[:12]}); get the one it was packed against"
+            f"{metadata.get('base_sha256', '')[:12]}, here it is {digest(base)[:12]}); get the "
+            "one it was packed against"
         )
     student: State = {}
     for name, tensor in stored.items():
@@ -113,7 +118,7 @@ def base_source(metadata: Mapping[str, str], path: Path) -> str:
 
 
 def digest(state: Mapping[str, Tensor]) -> str:
-    """A sha256 of names, shapes and float32 values, the same whatever file or float format they came from."""
+    """A sha256 of names, shapes and float32 values, whatever file or format they came from."""
     total = hashlib.sha256()
     for key in sorted(state):
         tensor = state[key].detach().cpu().float().contiguous()

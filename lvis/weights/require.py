@@ -37,8 +37,8 @@ def require(parts: Mapping[str, Mapping[str, Any]]) -> None:
         except UserError as error:
             missing[key] = error
     if len(missing) == 1:
-        key, error = next(iter(missing.items()))
-        raise UserError(f"the weights of {key} are missing: {error} ({key}.source=...)") from error
+        key, cause = next(iter(missing.items()))
+        raise UserError(f"the weights of {key} are missing: {cause} ({key}.source=...)") from cause
     if missing:
         named = ", ".join(f"{key} ({parts[key]['source']})" for key in missing)
         raise UserError(

@@ -26,7 +26,7 @@ _HUB = re.compile(r"hub:(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?(?:
 
 @dataclass(frozen=True)
 class Kind:
-    """Where a kind of model lies in a folder: its subfolder in a pipeline, then file names, the best first."""
+    """Where a model lies in a folder: its subfolder in a pipeline, file names, the best first."""
 
     name: str
     subfolder: str
@@ -46,7 +46,8 @@ TRANSFORMER = Kind(
     ("transformer/config.json", "transformer/diffusion_pytorch_model*.safetensors*", "config.json")
     + ("diffusion_pytorch_model*.safetensors*", "lvis.json", "model.pt"),
 )
-# the original Wan folder has the transformer as diffusion_pytorch_model.safetensors, so the VAE's own name goes first
+# the original Wan folder has the transformer as diffusion_pytorch_model.safetensors, so the VAE's
+# own name goes first
 WAN_VAE = Kind(
     "Wan VAE",
     "vae",
@@ -70,7 +71,7 @@ TEXT_ENCODER = Kind(
 
 @dataclass(frozen=True)
 class Found:
-    """The files of one model: `weights` (a file or a shard index), `config` and `extra` (lvis.json) if present."""
+    """The files of one model: weights (a file or a shard index), config.json and lvis.json."""
 
     source: str
     root: Path
@@ -108,7 +109,8 @@ def resolve(source: str, kind: Kind) -> Found:
         path = Path(source).expanduser()
         if not path.exists():
             raise UserError(
-                f"there are no {kind.name} weights at {source}; check the path or give another source"
+                f"there are no {kind.name} weights at {source}; check the path or give another "
+                "source"
             )
     return _found(source, path, kind)
 
@@ -157,7 +159,8 @@ def _found(source: str, path: Path, kind: Kind) -> Found:
     if others:
         listed = ", ".join(file.name for file in others[:6])
         raise UserError(
-            f"{source} has several weight files ({listed}); name the {kind.name}'s file in the source"
+            f"{source} has several weight files ({listed}); name the {kind.name}'s file in the "
+            "source"
         )
     raise UserError(
         f"there are no {kind.name} weights in {source}; it needs {' or '.join(kind.names)}, "

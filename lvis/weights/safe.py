@@ -1,4 +1,4 @@
-"""Reading tensors from files that may come from anywhere: safetensors, or pickles with tensors only."""
+"""Reading tensors from files of any origin: safetensors, or pickles with tensors only."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _JSON_LIMIT = 64 << 20
 def read_file(path: Path) -> tuple[Any, dict[str, str]]:
     """The content of a weight file on the CPU, and its metadata (safetensors only, else empty).
 
-    safetensors give a flat dict of tensors. Pickles are read with torch's weights-only unpickler, which runs
-    no code, and may nest dicts; `argparse.Namespace` (LeanVAE's training arguments, a plain record of values)
-    is the one class allowed on top of it.
+    safetensors give a flat dict of tensors. Pickles are read with torch's weights-only unpickler,
+    which runs no code, and may nest dicts; `argparse.Namespace` (LeanVAE's training arguments, a
+    plain record of values) is the one class allowed on top of it.
 
     Raises:
         UserError: the file is missing, has another suffix, is damaged, or holds code.
@@ -42,10 +42,12 @@ def read_file(path: Path) -> tuple[Any, dict[str, str]]:
 
 
 def read_shards(index: Path) -> dict[str, torch.Tensor]:
-    """The tensors that a `*.safetensors.index.json` lists, each found in the shard it names and nowhere else.
+    """The tensors that a `*.safetensors.index.json` lists, each found in the shard it names and
+    nowhere else.
 
     Raises:
-        UserError: the index is malformed, a shard is missing or damaged, or a shard's tensors differ from the index.
+        UserError: the index is malformed, a shard is missing or damaged, or a shard's tensors
+            differ from the index.
     """
     weight_map = read_json(index).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
@@ -59,7 +61,8 @@ def read_shards(index: Path) -> dict[str, torch.Tensor]:
             or not shard.endswith(".safetensors")
         ):
             raise UserError(
-                f"{index} names the shard {shard!r}, which is not a file beside it; download it again"
+                f"{index} names the shard {shard!r}, which is not a file beside it; download it "
+                "again"
             )
         part, _ = _read_safetensors(_existing(index.with_name(shard)))
         listed = {key for key, name in weight_map.items() if name == shard}

@@ -28,10 +28,12 @@ def save_transformer(
     extra: Mapping[str, Any] | None = None,
     dtype: torch.dtype | None = None,
 ) -> None:
-    """Write config.json, diffusion_pytorch_model.safetensors (diffusers' layout) and lvis.json to `folder`.
+    """Write config.json, diffusion_pytorch_model.safetensors (diffusers' layout) and lvis.json to
+    `folder`.
 
     Args:
-        extra: plain values kept in lvis.json beside text_len, such as a student's task, VAE and timestep.
+        extra: plain values kept in lvis.json beside text_len, such as a student's task, VAE and
+            timestep.
         dtype: what to store the weights in; theirs if not given.
 
     Raises:
@@ -50,7 +52,8 @@ def save_packed_student(
     extra: Mapping[str, Any] | None = None,
     base_source: str = packed.BASE,
 ) -> None:
-    """Write a student as its 8-bit difference from `base`, the state dict in `base_source` (see packed.py).
+    """Write a student as its 8-bit difference from `base`, the state dict in `base_source` (see
+    packed.py).
 
     Raises:
         UserError: the folder cannot be written, or a weight is not finite.
@@ -61,7 +64,8 @@ def save_packed_student(
 
 
 def save_wan_vae(vae: WanVAE, folder: str | Path, dtype: torch.dtype | None = None) -> None:
-    """Write a Wan VAE so that diffusers' `AutoencoderKLWan.from_pretrained(folder)` loads it, statistics included.
+    """Write a Wan VAE so that diffusers' `AutoencoderKLWan.from_pretrained(folder)` loads it,
+    statistics included.
 
     Raises:
         UserError: the folder cannot be written.
@@ -73,7 +77,8 @@ def save_wan_vae(vae: WanVAE, folder: str | Path, dtype: torch.dtype | None = No
 
 
 def save_lean_vae(vae: LeanVAE, folder: str | Path, dtype: torch.dtype | None = None) -> None:
-    """Write a LeanVAE: official key names, and a config.json with its sizes, variant and statistics.
+    """Write a LeanVAE: official key names, and a config.json with its sizes, variant and
+    statistics.
 
     Raises:
         UserError: the folder cannot be written.

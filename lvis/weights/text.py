@@ -1,4 +1,4 @@
-"""Loading and saving UMT5 text encoders: Wan's file, transformers' layout, and the tiny one of ours."""
+"""Loading and saving UMT5 text encoders, in Wan's and in transformers' layout."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ def load_text_encoder(
         text_len: tokens of an encoded prompt; what the source says if not given, else 512.
         dtype: of the parameters.
         tokenizer: a folder with the tokenizer, where the source has none.
-        config: `UMT5Config` values for random weights, which come with hashed words for a tokenizer.
+        config: `UMT5Config` values for random weights, which come with hashed words for a
+            tokenizer.
 
     Raises:
         UserError: see `load_transformer`; or there is no tokenizer.

@@ -1,4 +1,4 @@
-"""Whatever is wrong with a checkpoint is said in one sentence, and nothing of it runs or is used."""
+"""Whatever is wrong with a checkpoint is said in one sentence; nothing of it runs or is used."""
 
 import json
 import os

@@ -14,7 +14,7 @@ REPO = "org/student"
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch, transformer):
-    """What the hub's client leaves on disk: refs, and snapshots that link to blobs named by their hash."""
+    """What the hub's client leaves on disk: refs, snapshots, blobs named by their hash."""
     monkeypatch.setattr(hub, "_reachable", lambda: False)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     repo = tmp_path / "hub" / "models--org--student"

@@ -1,4 +1,4 @@
-"""What is saved loads again, here and in diffusers and transformers; published layouts give the published outputs."""
+"""What we save loads here, in diffusers and in transformers; published layouts load too."""
 
 import json
 from argparse import Namespace
@@ -56,7 +56,9 @@ def test_original_layout_gives_the_reference_velocity(wan_golden, tmp_path, layo
     elif layout == "self_forcing":
         torch.save({"generator": wrapped, "critic": garbage}, path)
     elif layout == "averaged":
-        inside = {key.replace("blocks.", "_fsdp_wrapped_module.blocks."): t for key, t in wrapped.items()}
+        inside = {
+            key.replace("blocks.", "_fsdp_wrapped_module.blocks."): t for key, t in wrapped.items()
+        }
         torch.save({"generator": garbage, "generator_ema": inside}, path)
     else:
         save_file(state, tmp_path / "diffusion_pytorch_model.safetensors")
@@ -155,17 +157,24 @@ def test_wan_vae_round_trip_with_statistics_here_and_in_diffusers(wan_vae, tmp_p
     assert theirs.config.latents_mean == pytest.approx(wan_vae.latents_mean.flatten().tolist())
 
 
-def test_original_vae_file_loads(manifests, tmp_path):
-    """Wan2.1_VAE.pth at an eighth of its width."""
+def test_wans_own_folder_holds_the_transformer_and_the_vae(manifests, wan_golden, tmp_path):
+    """The transformer of the reference, and Wan2.1_VAE.pth at an eighth of its width."""
+    _, state, config = wan_golden
+    save_file(state, tmp_path / "diffusion_pytorch_model.safetensors")
+    config = {"_class_name": "WanModel", "model_type": "t2v", **config}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    # latent channels (16, 32), colours (3) and kernels stay, widths shrink
     small = {
-        key: torch.randn([max(1, n // 8) if n > 32 else n for n in tensor.shape]) * 0.1
+        key: torch.randn([n // 8 if n > 32 else n for n in tensor.shape])
         for key, tensor in manifests["wan2.1_vae_original"].items()
     }
-    # only widths shrink: what has 16 or 32 latent channels and 3 colours keeps them
     torch.save(small, tmp_path / "Wan2.1_VAE.pth")
     vae = load_wan_vae(str(tmp_path), config={"base_dim": 12, "z_dim": 16})
     assert torch.equal(vae.net.decoder.conv_in.weight, small["decoder.conv1.weight"])
     assert torch.equal(vae.net.quant_conv.bias, small["conv1.bias"])
+    transformer = load_transformer(str(tmp_path))
+    assert transformer.text_len == config["text_len"]
+    assert torch.equal(transformer.net.proj_out.weight, state["head.head.weight"])
 
 
 def test_lean_vae_round_trip_keeps_sizes_variant_and_statistics(lean_vae, tmp_path):

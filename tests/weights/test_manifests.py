@@ -88,7 +88,11 @@ def test_wans_own_config_and_diffusers_config_give_the_same_sizes():
 
 @pytest.mark.parametrize(
     ("config", "named"),
-    [({"model_type": "i2v"}, "model_type"), ({"image_dim": 1280}, "image_dim"), ({"sice": 1}, "sice")],
+    [
+        ({"model_type": "i2v"}, "model_type"),
+        ({"image_dim": 1280}, "image_dim"),
+        ({"sice": 1}, "sice"),
+    ],
 )
 def test_another_model_of_the_family_is_refused_by_its_config(config, named):
     with pytest.raises(UserError, match=named):

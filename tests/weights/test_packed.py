@@ -47,7 +47,9 @@ def test_a_packed_student_takes_a_quarter_of_the_space(pair, tmp_path):
     base, student = pair
     pack(student, base, tmp_path / "delta.safetensors")
     save_file(student, tmp_path / "whole.safetensors")
-    sizes = [(tmp_path / name).stat().st_size for name in ("delta.safetensors", "whole.safetensors")]
+    sizes = [
+        (tmp_path / name).stat().st_size for name in ("delta.safetensors", "whole.safetensors")
+    ]
     assert sizes[0] < 0.32 * sizes[1]
 
 
