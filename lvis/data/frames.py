@@ -52,7 +52,9 @@ class FrameSink(Protocol):
     def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None: ...
 
 
-def to_video(frames: list[np.ndarray] | np.ndarray, device: torch.device | None = None) -> torch.Tensor:
+def to_video(
+    frames: list[np.ndarray] | np.ndarray, device: torch.device | None = None
+) -> torch.Tensor:
     """uint8 (T, H, W, 3) -> float32 (1, 3, T, H, W) in [-1, 1]."""
     stacked = torch.from_numpy(np.ascontiguousarray(np.stack(list(frames))))
     if device is not None:
@@ -86,7 +88,9 @@ def read_image(path: str | Path) -> np.ndarray:
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist; give the path of an image") from error
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise UserError(f"{path} is not a readable image ({error}); replace or remove it") from error
+        raise UserError(
+            f"{path} is not a readable image ({error}); replace or remove it"
+        ) from error
 
 
 class FolderReader:
@@ -104,7 +108,9 @@ class FolderReader:
             key=natural_key,
         )
         if not self.names:
-            raise UserError(f"{folder} holds no images ({', '.join(IMAGE_SUFFIXES)}); give a folder of frames")
+            raise UserError(
+                f"{folder} holds no images ({', '.join(IMAGE_SUFFIXES)}); give a folder of frames"
+            )
         height, width = read_image(self.folder / self.names[0]).shape[:2]
         self.info = VideoInfo(height, width, rate or DEFAULT_RATE, len(self.names))
 
@@ -161,7 +167,9 @@ class FolderWriter:
 def check_folder_is_free(folder: Path) -> None:
     """Raises UserError unless `folder` is missing or an empty folder, so that nothing there is lost."""
     if folder.is_dir() and any(folder.iterdir()):
-        raise UserError(f"the folder {folder} exists and is not empty; empty it or name another output")
+        raise UserError(
+            f"the folder {folder} exists and is not empty; empty it or name another output"
+        )
 
 
 def check_frame_size(frame: np.ndarray, info: VideoInfo, name: str) -> None:

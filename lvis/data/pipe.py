@@ -19,7 +19,10 @@ class RawReader:
     """
 
     def __init__(
-        self, size: tuple[int, int] | None, rate: Fraction | None = None, stream: BinaryIO | None = None
+        self,
+        size: tuple[int, int] | None,
+        rate: Fraction | None = None,
+        stream: BinaryIO | None = None,
     ) -> None:
         if size is None:
             raise UserError("input=- needs the size of the raw frames; add raw.size=[HEIGHT,WIDTH]")

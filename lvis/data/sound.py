@@ -20,14 +20,18 @@ class SoundCopy:
         self._source = av.open(str(source))
         streams = self._source.streams
         video = streams.video[0] if streams.video else None
-        self._start = float(video.start_time * video.time_base) if video and video.start_time else 0.0
+        self._start = (
+            float(video.start_time * video.time_base) if video and video.start_time else 0.0
+        )
         self._copies = {}
         self.refused: list[str] = []
         for stream in streams.audio:
             if _carries(output.format.name, stream):
                 self._copies[stream.index] = output.add_stream_from_template(stream)
             else:
-                self.refused.append(stream.codec_context.name if stream.codec_context else "unknown")
+                self.refused.append(
+                    stream.codec_context.name if stream.codec_context else "unknown"
+                )
         self._packets = self._read()
         self._waiting = next(self._packets, None)
 

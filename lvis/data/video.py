@@ -25,7 +25,9 @@ from lvis.data.sound import SoundCopy
 from lvis.errors import UserError
 from lvis.files import replacing
 
-DEFAULT_QUALITY = 18  # x264's constant rate factor: visually lossless, about 4 times smaller than at 8
+DEFAULT_QUALITY = (
+    18  # x264's constant rate factor: visually lossless, about 4 times smaller than at 8
+)
 ENCODERS = {".mp4": "libx264", ".mov": "libx264", ".m4v": "libx264", ".mkv": "ffv1"}
 
 _PRECISE = (
@@ -60,7 +62,9 @@ def open_source(
     if path == "-":
         return RawReader(raw_size, rate)
     if not Path(path).exists():
-        raise UserError(f"{path} does not exist; give a video file, a folder of frames, or - for standard input")
+        raise UserError(
+            f"{path} does not exist; give a video file, a folder of frames, or - for standard input"
+        )
     return FolderReader(path, rate) if Path(path).is_dir() else VideoReader(path)
 
 
@@ -114,7 +118,9 @@ class VideoReader:
         try:
             self._container = av.open(str(path))
         except (av.FFmpegError, OSError) as error:
-            raise UserError(f"{path} is not a readable video ({_reason(error)}); check the file") from error
+            raise UserError(
+                f"{path} is not a readable video ({_reason(error)}); check the file"
+            ) from error
         try:
             streams = self._container.streams.video
             if not streams:
@@ -257,7 +263,9 @@ class VideoWriter:
             self._stream.pix_fmt = "yuv444p" if odd else "yuv420p"
             self._stream.options = {"crf": str(self.quality)}
             context = self._stream.codec_context
-            context.colorspace = context.color_primaries = context.color_trc = int(Colorspace.ITU709)
+            context.colorspace = context.color_primaries = context.color_trc = int(
+                Colorspace.ITU709
+            )
             context.color_range = ColorRange.MPEG
         else:
             self._stream.pix_fmt = "bgr0"

@@ -1,0 +1,147 @@
+"""What the solver is given, block by block: a measurement read from a file, or one made from a clean clip."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lvis.data.frames import FrameSource
+from lvis.errors import UserError
+from lvis.operators import Inpainting, LinearOperator, StreamState
+from lvis.solvers.base import BlockInverse
+from lvis.solvers.blocks import block_frames
+
+SIDE_MULTIPLES = (1, 2, 4, 8, 16)
+
+
+@dataclass(frozen=True)
+class Observation:
+    """Consecutive frames, each tensor (1, 3, T, H, W): y, y brought to x's shape, and of a clean clip A^+ y and x.
+
+    `observed` is the task's mask, bool (1, 1, T or 1, H, W); None for tasks without one.
+    """
+
+    measurement: Tensor
+    visible: Tensor
+    inverse: Tensor | None = None
+    clean: Tensor | None = None
+    observed: Tensor | None = None
+
+
+class Observer:
+    """Turns blocks of a source's frames into observations; keeps the operator's stream state.
+
+    Args:
+        operator: realised.
+        generator: of the measurement noise.
+        degrade: the frames are clean and are measured here; otherwise they are the measurement.
+        invert: also give the pseudo-inverse.
+    """
+
+    def __init__(
+        self,
+        operator: LinearOperator,
+        generator: torch.Generator,
+        degrade: bool,
+        invert: bool = False,
+    ) -> None:
+        self.operator, self.generator = operator, generator
+        self.degrade = degrade
+        self._pixels = operator.space == "pixel"
+        self._state: StreamState | None = None
+        self._invert = None
+        if invert and self._pixels:
+            self._invert = BlockInverse(operator) if operator.streamable else operator.pinv
+
+    @torch.inference_mode()
+    def __call__(self, frames: Tensor) -> Observation:
+        """The next frames, x with `degrade` and y without."""
+        if not self._pixels:
+            # the mask acts on latents, inside the solver: what it is given is the video
+            return Observation(frames, frames, clean=frames if self.degrade else None)
+        here, offset = self._here(frames.shape[2])
+        measurement = here.measure(frames, self.generator) + offset if self.degrade else frames
+        visible = here.lift(measurement)
+        if self.operator.streamable:
+            self._state = self.operator.advance(self._state, frames if self.degrade else visible)
+        mask = next((part for part in here.modules() if isinstance(part, Inpainting)), None)
+        return Observation(
+            measurement,
+            visible,
+            inverse=self._invert(measurement) if self._invert else None,
+            clean=frames if self.degrade else None,
+            observed=None if mask is None else mask.observed(measurement.shape),
+        )
+
+    def _here(self, count: int) -> tuple[LinearOperator, Tensor]:
+        if self.operator.streamable:
+            return self.operator.block(self._state, count)
+        return self.operator, torch.zeros(())
+
+
+class FrameQueue:
+    """Frames (1, 3, T, H, W) waiting for the restored ones to come out of the stream."""
+
+    def __init__(self) -> None:
+        self._parts: list[Tensor] = []
+
+    def push(self, frames: Tensor) -> None:
+        self._parts.append(frames)
+
+    def __len__(self) -> int:
+        return sum(part.shape[2] for part in self._parts)
+
+    def take(self, count: int) -> Tensor:
+        waiting = torch.cat(self._parts, dim=2)
+        self._parts = [waiting[:, :, count:]] if waiting.shape[2] > count else []
+        return waiting[:, :, :count]
+
+
+def blocks_of(source: FrameSource, block_size: int, whole: bool) -> Iterator[np.ndarray]:
+    """The source's frames, uint8 (T, H, W, 3), in the solver's blocks; all at once with `whole`."""
+    frames = iter(source)
+    first, later = block_frames(block_size)
+    count: int | None = None if whole else first
+    while block := list(islice(frames, count)):
+        yield np.stack(block)
+        count = None if whole else later
+
+
+def fit_to(frames: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
+    """Frames uint8 (T, H, W, 3) shrunk or enlarged to cover `size`, then cut to it about the centre."""
+    if size is None or frames.shape[1:3] == size:
+        return frames
+    height, width = size
+    scale = max(height / frames.shape[1], width / frames.shape[2])
+    cover = (
+        max(height, round(frames.shape[1] * scale)),
+        max(width, round(frames.shape[2] * scale)),
+    )
+    planes = torch.from_numpy(frames).permute(0, 3, 1, 2).float()
+    planes = F.interpolate(planes, size=cover, mode="bicubic", antialias=True, align_corners=False)
+    top, left = (cover[0] - height) // 2, (cover[1] - width) // 2
+    cut = planes[:, :, top : top + height, left : left + width].round().clamp(0, 255)
+    return cut.to(torch.uint8).permute(0, 2, 3, 1).numpy()
+
+
+def measurable_size(operator: LinearOperator, size: tuple[int, int]) -> tuple[int, int]:
+    """The smallest (H, W) from `size` upwards that the operator can measure: x4 downsampling wants multiples of 4.
+
+    Raises:
+        UserError: none of the multiples up to 16 will do.
+    """
+    if operator.space == "latent":
+        return size
+    for multiple in SIDE_MULTIPLES:
+        height, width = (-(-side // multiple) * multiple for side in size)
+        try:
+            operator.measurement_shape((1, 3, 1, height, width))
+        except UserError as error:
+            reason = error
+            continue
+        return height, width
+    raise reason

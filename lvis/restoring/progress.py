@@ -1,0 +1,53 @@
+"""How far a restoration is: a bar on a terminal, a line now and then elsewhere; always on standard error."""
+
+import sys
+import time
+from typing import Self
+
+from lvis.progress import console, progress_bar
+
+LINE_SECONDS = 5.0
+
+
+class FrameProgress:
+    """Counts restored frames and shows frames a second, and the time left where the length is known."""
+
+    def __init__(self, total: int | None) -> None:
+        self.total = total
+        self.frames = 0
+        self._began = time.perf_counter()
+        self._last_line = self._began
+        self._bar = progress_bar("frames") if sys.stderr.isatty() else None
+
+    @property
+    def seconds(self) -> float:
+        return time.perf_counter() - self._began
+
+    @property
+    def rate(self) -> float:
+        """Frames a second, reading and writing included."""
+        return self.frames / max(self.seconds, 1e-9)
+
+    def advance(self, frames: int) -> None:
+        self.frames += frames
+        if self._bar is not None:
+            self._bar.update(self._task, advance=frames)
+        elif time.perf_counter() - self._last_line >= LINE_SECONDS:
+            self._last_line = time.perf_counter()
+            of_total = f" of {self.total}" if self.total else ""
+            say(f"{self.frames}{of_total} frames, {self.rate:.1f} frames/s")
+
+    def __enter__(self) -> Self:
+        if self._bar is not None:
+            self._bar.start()
+            self._task = self._bar.add_task("restoring", total=self.total)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+
+def say(message: str) -> None:
+    """One line on standard error."""
+    console.print(f"lvis: {message}", highlight=False, soft_wrap=True, markup=False)

@@ -1,0 +1,120 @@
+"""Solvers from their configuration (conf/solver/*.yaml): weights found, settings taken from what was distilled."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lvis.backbone import PromptCache
+from lvis.errors import UserError
+from lvis.solvers.pinv import PinvSolver
+from lvis.solvers.student import StudentSolver
+from lvis.weights import load_student
+
+PRECISIONS = {"fp32": "float32", "bf16": "bfloat16"}
+
+
+def load_pinv_solver(device: str = "auto") -> PinvSolver:
+    """The pseudo-inverse on `device`.
+
+    Raises:
+        UserError: the device is not there.
+    """
+    return PinvSolver(pick_device(device))
+
+
+def load_student_solver(
+    weights: str | None,
+    task: str,
+    vae_name: str,
+    vae: Mapping[str, Any],
+    text_encoder: Mapping[str, Any],
+    timestep: float | None = None,
+    parametrization: str | None = None,
+    input: str | None = None,
+    block_size: int = 3,
+    window: int = 21,
+    sink: int = 0,
+    context_pass: bool = False,
+    prompt_cache: str | None = None,
+    device: str = "auto",
+    precision: str = "fp32",
+) -> StudentSolver:
+    """A distilled student with its VAE and text encoder.
+
+    Args:
+        weights: source of the student (docs/architecture.md, "Weights").
+        task, vae_name: what it is wanted for; its record must not name another VAE.
+        vae, text_encoder: configurations with `_target_`, instantiated here.
+        timestep, parametrization, input: None takes what the weights' record says, or the defaults of
+            `StudentSolver` where it says nothing.
+        prompt_cache: folder of prompt embeddings, so that a large text encoder is loaded for new prompts only.
+        precision: "fp32", or "bf16" for the transformer and the decoder; the encoder stays in float32.
+
+    Raises:
+        UserError: no such weights, device or precision.
+    """
+    from hydra.utils import instantiate
+
+    if weights is None:
+        raise UserError(
+            f"there is no {vae_name} student for task={task} in this model; distil one with "
+            f"python -m lvis.train task={task} vae={vae_name}, give one as solver.weights=PATH, or use solver=pinv"
+        )
+    if precision not in PRECISIONS:
+        raise UserError(f"precision={precision} is not known; use one of {', '.join(PRECISIONS)}")
+    place = pick_device(device)
+    transformer, record = load_student(weights, dtype=PRECISIONS[precision])
+    if record.get("vae", vae_name) != vae_name:
+        raise UserError(
+            f"the student {weights} was distilled with vae={record['vae']}, not vae={vae_name}; set vae={record['vae']}"
+        )
+    chosen = {"timestep": timestep, "parametrization": parametrization, "input": input}
+    recorded = {key: record[key] for key in chosen if key in record}
+    settings = recorded | {key: value for key, value in chosen.items() if value is not None}
+    decoding = {"decode_dtype": PRECISIONS[precision]} if precision != "fp32" else {}
+    return StudentSolver(
+        transformer.to(place),
+        instantiate(vae, **decoding).to(place),
+        _embedder(text_encoder, prompt_cache, transformer.text_len),
+        block_size=block_size,
+        window=window,
+        sink=sink,
+        context_pass=context_pass,
+        **settings,
+    )
+
+
+def pick_device(name: str) -> torch.device:
+    """`auto` is CUDA where there is one, else the CPU.
+
+    Raises:
+        UserError: a name that is no device, or a device that is not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(
+            f"device={name} cannot be used here; use auto, cpu or a CUDA device that exists"
+        ) from error
+    return device
+
+
+def _embedder(
+    text_encoder: Mapping[str, Any], folder: str | None, text_len: int
+) -> Callable[[Sequence[str]], Tensor]:
+    from hydra.utils import instantiate
+
+    if folder is None:
+        return lambda prompts: instantiate(text_encoder).encode(prompts)
+    return PromptCache(
+        Path(folder).expanduser(),
+        text_encoder["source"],
+        lambda: instantiate(text_encoder),
+        text_len,
+    )

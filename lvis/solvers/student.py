@@ -1,0 +1,156 @@
+"""The InstantViR student: one transformer pass a block against the KV cache (supplement, Algorithm 2)."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from lvis.backbone import WanTransformer
+from lvis.errors import UserError
+from lvis.operators import LinearOperator, StreamState
+from lvis.solvers.base import BlockInverse, Solver, Stream, pad_to
+from lvis.solvers.one_step import student_prediction
+from lvis.vae.base import VAEState, VideoVAE
+
+INPUTS = ("lift", "pinv")
+
+
+class StudentSolver(Solver):
+    """A distilled one-step student with its VAE.
+
+    Args:
+        transformer: the student, an `lvis.backbone.WanTransformer`.
+        vae: the VAE it was distilled with.
+        embed_text: prompts -> (B, L, D) text embeddings.
+        timestep: of the one step, [0, 1000]. The paper writes t = 0; with the flow parametrization that leaves z_in
+            unchanged, so the default is the release's 522.
+        parametrization: see `student_prediction`.
+        input: what is encoded, "lift" (the measurement brought to x's shape) or "pinv" (its pseudo-inverse).
+        window, sink: latent frames the KV cache keeps; None is the whole past of a clip of 21 latent frames.
+        context_pass: a second pass over the clean latents that replaces the block's keys and values. The paper
+            caches those of z_in, from its single pass (Algorithm 2, lines 8 and 16).
+
+    Raises:
+        UserError: an unknown `input`.
+    """
+
+    name = "student"
+
+    def __init__(
+        self,
+        transformer: WanTransformer,
+        vae: VideoVAE,
+        embed_text: Callable[[Sequence[str]], Tensor],
+        timestep: float = 522.0,
+        parametrization: str = "flow",
+        input: str = "lift",
+        block_size: int = 3,
+        window: int = 21,
+        sink: int = 0,
+        context_pass: bool = False,
+    ) -> None:
+        if input not in INPUTS:
+            raise UserError(
+                f"input={input} is not known to the student; use one of {', '.join(INPUTS)}"
+            )
+        self.transformer = transformer.eval()
+        self.vae = vae.eval()
+        self.embed_text = embed_text
+        self.timestep = timestep
+        self.parametrization = parametrization
+        self.input = input
+        self.block_size = block_size
+        self.window, self.sink = window, sink
+        self.context_pass = context_pass
+        self.device = transformer.device
+        self.stride = vae.spatial_stride * transformer.patch_size[-1]
+
+    def open(
+        self,
+        operator: LinearOperator,
+        size: tuple[int, int],
+        prompt: str = "",
+        seed: int = 0,
+        batch: int = 1,
+    ) -> Stream:
+        """See `Solver.open`; the student draws nothing, so `seed` changes nothing."""
+        return StudentStream(self, operator, size, prompt, batch)
+
+
+class StudentStream(Stream):
+    def __init__(
+        self,
+        solver: StudentSolver,
+        operator: LinearOperator,
+        size: tuple[int, int],
+        prompt: str,
+        batch: int,
+    ) -> None:
+        inverts = solver.input == "pinv" and operator.space == "pixel"
+        super().__init__(solver, operator, size, batch, inverts and not operator.streamable)
+        self.solver = solver
+        self._operator_state: StreamState | None = None
+        self._encoder_state: VAEState = None
+        self._decoder_state: VAEState = None
+        if not inverts:
+            self._bring = self._lift
+        else:
+            self._bring = self.operator.pinv if self.whole_clip else BlockInverse(self.operator)
+        height, width = self.padded_size
+        vae_stride = solver.vae.spatial_stride
+        # line 1: an empty cache, allocated in full
+        self.cache = solver.transformer.open_cache(
+            batch,
+            (height // vae_stride, width // vae_stride),
+            solver.embed_text([prompt]).to(solver.device),
+            block_size=solver.block_size,
+            window=solver.window,
+            sink=solver.sink,
+        )
+
+    def bring_to_x(self, measurement: Tensor) -> Tensor:
+        return self._bring(measurement)
+
+    def restore_block(self, visible: Tensor) -> Tensor:
+        vae = self.solver.vae
+        # line 4: z_in = E'(y)
+        with self.clock("encode"):
+            padded = pad_to(visible, self.padded_size)
+            latents, self._encoder_state = vae.encode_block(padded, self._encoder_state)
+            latents = self._mask_latents(latents)
+        # lines 5 to 16: one pass, which reads the cache and adds the keys and values of z_in to it
+        with self.clock("transformer"):
+            clean = self._predict(latents)
+        # lines 17 to 19
+        with self.clock("decode"):
+            restored, self._decoder_state = vae.decode_block(clean, self._decoder_state)
+        return restored.float()
+
+    def _predict(self, latents: Tensor) -> Tensor:
+        solver = self.solver
+        timestep = torch.full((latents.shape[0],), solver.timestep, device=latents.device)
+        commit = not solver.context_pass
+        velocity = solver.transformer.step(latents, timestep, self.cache, commit=commit)
+        clean = student_prediction(latents, velocity, timestep, solver.parametrization)
+        if solver.context_pass:
+            solver.transformer.step(clean, torch.zeros_like(timestep), self.cache, commit=True)
+        return clean
+
+    def _lift(self, measurement: Tensor) -> Tensor:
+        if self.operator.space == "latent":
+            return measurement
+        if not self.operator.streamable:
+            return self.operator.lift(measurement)
+        here, _ = self.operator.block(self._operator_state, measurement.shape[2])
+        visible = here.lift(measurement)
+        self._operator_state = self.operator.advance(self._operator_state, visible)
+        return visible
+
+    def _mask_latents(self, latents: Tensor) -> Tensor:
+        """Inpainting in latent space: the mask acts on z_in = E'(x)."""
+        if self.operator.space != "latent":
+            return latents
+        here, _ = self.operator.block(self._operator_state, latents.shape[2])
+        masked = here(latents)
+        self._operator_state = self.operator.advance(self._operator_state, masked)
+        return masked
