@@ -3,6 +3,8 @@
 Run again with the same arguments, it resumes.
 """
 
+import logging
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -85,8 +87,10 @@ def train(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
         )
         if trainer.is_global_zero:
             journal.begin(module.step, trainer.loggers)
-            console.print(plan_table(cfg, module, resumed[1] if resumed else None))
+            found = resumed[1] if resumed else None
+            console.print(plan_table(cfg, module, trainer.world_size, found))
         if module.step < max_steps:
+            quieten_lightning()
             try:
                 trainer.fit(module, datamodule=datamodule)
             finally:
@@ -169,6 +173,18 @@ def check_same_run(found: dict[str, Any], wanted: dict[str, Any], output: Path) 
 def build_logger(cfg: DictConfig) -> Logger | bool:
     """The logger of `conf/logger`, or none."""
     return instantiate(cfg.logger) if cfg.logger.get("_target_") else False
+
+
+def quieten_lightning() -> None:
+    """Silence what Lightning says of choices that are ours on purpose."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for message in (
+        "You passed in a `val_dataloader` but have no `validation_step`",
+        r"Found \d+ module\(s\) in eval mode",
+        "The 'train_dataloader' does not have many workers",
+        "Your `IterableDataset` has `__len__` defined",
+    ):
+        warnings.filterwarnings("ignore", message=message)
 
 
 def _last_line(module: Distillation, max_steps: int, output: Path) -> str:

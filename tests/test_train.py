@@ -1,4 +1,4 @@
-"""`lvis.train.train` on a composed configuration, with weights a hundred times smaller than the tiny world's."""
+"""`lvis.train.train` on a composed configuration, with weights that take seconds to train."""
 
 import signal
 import sys

@@ -171,9 +171,9 @@ class Checkpointing(Callback):
         """Save now; every process must call it."""
         if trainer.is_global_zero:
             checkpoints.save(self.folder, {**module.training_state(), "about": self.about})
-            with module.average.applied() as student:
+            with module.average.applied():
                 about = {**self.about, "step": module.step, "student_step": module.student_step}
-                save_transformer(student, self.export, about)
+                save_transformer(module.losses.student, self.export, about)
         trainer.strategy.barrier()
         self.saved_step = module.step
 
@@ -183,6 +183,10 @@ class Stopping(Callback):
 
     def __init__(self, max_steps: int, preemption: Preemption) -> None:
         self.max_steps, self.preemption = max_steps, preemption
+
+    def on_train_start(self, trainer: Trainer, module: Distillation) -> None:  # type: ignore[override]
+        # Lightning has just put its own handlers in front, which raise in the middle of a step
+        self.preemption.listen()
 
     def on_train_batch_end(  # type: ignore[override]
         self, trainer: Trainer, module: Distillation, *_: Any

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from lvis.backbone import WanTransformer, flow, guided_velocity
 from lvis.distill import objective
@@ -17,7 +16,7 @@ from lvis.distill.randomness import Draws
 from lvis.distill.settings import Settings
 from lvis.operators import LinearOperator
 from lvis.solvers.one_step import student_prediction
-from lvis.vae import VideoVAE
+from lvis.vae import Bridge, VideoVAE
 
 
 @dataclass(frozen=True)
@@ -61,6 +60,12 @@ class Losses(nn.Module):
         self.student, self.critic = student.eval(), critic.eval()
         self.teacher = frozen(teacher)
         self.student_vae, self.teacher_vae = frozen(student_vae), frozen(teacher_vae)
+        self.bridge = Bridge(
+            self.student_vae,
+            self.teacher_vae,
+            checkpointing=settings.checkpoint_activations,
+            block_size=settings.block_size,
+        )
         self.operator = operator
         self.encode_text = (
             frozen(encode_text) if isinstance(encode_text, nn.Module) else encode_text
@@ -76,7 +81,7 @@ class Losses(nn.Module):
     @property
     def bridged(self) -> bool:
         """Whether student latents reach the teacher through D' and E (line 12)."""
-        return self.settings.bridge and self.student_vae is not self.teacher_vae
+        return self.settings.bridge and not self.bridge.is_identity
 
     @torch.no_grad()
     def measure(
@@ -126,7 +131,7 @@ class Losses(nn.Module):
         """
         latent = measurement.operator.space == "latent"
         z_hat = self.predict(self.student_input(measurement), measurement.prompts)
-        x_hat = None if latent and not self.bridged else self._run(self.student_vae.decode, z_hat)
+        x_hat = None if latent and not self.bridged else self.bridge.to_video(z_hat)
         estimate = z_hat if latent else x_hat
         assert estimate is not None
         terms = {"likelihood": objective.likelihood(measurement.y, measurement.operator, estimate)}
@@ -179,12 +184,7 @@ class Losses(nn.Module):
         if not self.bridged:
             return z_hat
         assert x_hat is not None
-        return self._run(self.teacher_vae.encode, x_hat)
-
-    def _run(self, function: Callable[[Tensor], Tensor], value: Tensor) -> Tensor:
-        if self.settings.checkpoint_activations and torch.is_grad_enabled():
-            return checkpoint(function, value, use_reentrant=False)
-        return function(value)
+        return self.bridge.to_teacher(x_hat)
 
     def _diffuse(self, target: Tensor, draws: Draws, name: str) -> tuple[Tensor, Tensor, Tensor]:
         """(z_t, timestep (B,), noise) of z_target (lines 11 and 17), float32."""

@@ -11,17 +11,21 @@ from lvis.distill.module import Distillation
 GIB = 2**30
 
 
-def plan_table(cfg: DictConfig, module: Distillation, resumed_from: Path | None) -> Table:
+def plan_table(
+    cfg: DictConfig, module: Distillation, processes: int, resumed_from: Path | None
+) -> Table:
     """Sizes, batch, ratio and memory, derived and not copied where they can be derived."""
     table = Table(title="distillation", show_header=False, title_justify="left")
     table.add_column(style="bold")
     table.add_column(overflow="fold")
-    for name, text in plan(cfg, module, resumed_from).items():
+    for name, text in plan(cfg, module, processes, resumed_from).items():
         table.add_row(name, text)
     return table
 
 
-def plan(cfg: DictConfig, module: Distillation, resumed_from: Path | None) -> dict[str, str]:
+def plan(
+    cfg: DictConfig, module: Distillation, processes: int, resumed_from: Path | None
+) -> dict[str, str]:
     """The plan's rows."""
     losses, settings = module.losses, module.settings
     height, width = cfg.distill.size
@@ -29,7 +33,6 @@ def plan(cfg: DictConfig, module: Distillation, resumed_from: Path | None) -> di
     t = vae.latent_frames(cfg.distill.frames)
     h, w = height // vae.spatial_stride, width // vae.spatial_stride
     tokens = t * (h // patch[1]) * (w // patch[2])
-    world = max(int(cfg.trainer.devices), 1) if str(cfg.trainer.devices).isdigit() else 1
     micro = cfg.distill.batch_size // settings.accumulate
     rows = {
         "task": f"{cfg.task.name}, vae={cfg.vae.name}, model={cfg.model.name}",
@@ -37,7 +40,7 @@ def plan(cfg: DictConfig, module: Distillation, resumed_from: Path | None) -> di
         "clips": f"{cfg.distill.frames} frames of {height} x {width}",
         "latents": f"{t} frames of {h} x {w}: {tokens} tokens, "
         f"{-(-t // settings.block_size)} blocks of {settings.block_size}",
-        "batch": f"{cfg.distill.batch_size * world} clips a step ({world} process(es) x "
+        "batch": f"{cfg.distill.batch_size * processes} clips a step ({processes} process(es) x "
         f"{settings.accumulate} x {micro})",
         "updates": _updates(module),
         "loss": f"{settings.likelihood_weight:g} likelihood + {settings.prior_weight:g} prior"

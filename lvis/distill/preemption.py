@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 import torch
 from torch import distributed
@@ -24,6 +25,12 @@ class Preemption:
         if self.signal == signal.SIGINT == number:
             raise KeyboardInterrupt
         self.signal = number
+
+    def listen(self) -> dict[int, Any]:
+        """Take the signals; returns their handlers so far. Only the main thread has signals."""
+        if threading.current_thread() is not threading.main_thread():
+            return {}
+        return {number: signal.signal(number, self) for number in SIGNALS}
 
     def asked(self, device: torch.device) -> bool:
         """Whether any process was asked to stop; every process must ask, at the same step."""
@@ -47,10 +54,7 @@ def heeding_signals() -> Iterator[Preemption]:
     Outside the main thread, where Python has no signals, the flag is never set.
     """
     preemption = Preemption()
-    if threading.current_thread() is not threading.main_thread():
-        yield preemption
-        return
-    before = {number: signal.signal(number, preemption) for number in SIGNALS}
+    before = preemption.listen()
     try:
         yield preemption
     finally:

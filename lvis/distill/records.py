@@ -56,7 +56,8 @@ class Journal:
             if isinstance(logger, WandbLogger):
                 import wandb
 
-                logger.experiment.log({name: wandb.Video(str(video), format="mp4"), "step": step})
+                shown = wandb.Video(str(video), format="mp4")
+                logger.experiment.log({name: shown, "trainer/global_step": step})
             elif isinstance(logger, TensorBoardLogger):
                 pixels = np.asarray(Image.open(picture))
                 logger.experiment.add_image(name, pixels, step, dataformats="HWC")
