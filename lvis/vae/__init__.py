@@ -2,6 +2,7 @@
 
 from lvis.vae.base import VAEState, VideoVAE
 from lvis.vae.bridge import Bridge
+from lvis.vae.lean import LeanVAE
 from lvis.vae.wan import WanVAE
 
-__all__ = ["Bridge", "VAEState", "VideoVAE", "WanVAE"]
+__all__ = ["Bridge", "LeanVAE", "VAEState", "VideoVAE", "WanVAE"]

@@ -14,9 +14,6 @@ import torch
 from diffusers import AutoencoderKLWan
 from diffusers.models.autoencoders.autoencoder_kl_wan import (
     WanAttentionBlock,
-    WanDecoder3d,
-    WanEncoder3d,
-    WanMidBlock,
     WanResidualBlock,
 )
 from torch import Tensor
@@ -48,6 +45,7 @@ class WanVAE(VideoVAE):
         UserError: for a configuration that is not of the Wan 2.1 family.
     """
 
+    net: Any  # AutoencoderKLWan: diffusers does not type its modules' attributes
     latents_mean: Tensor
     latents_std: Tensor
 
@@ -73,8 +71,11 @@ class WanVAE(VideoVAE):
         self.set_statistics(latents_mean, latents_std)
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any], **dtypes: torch.dtype) -> WanVAE:
-        """A VAE from a dict such as diffusers' vae/config.json; its private keys are ignored."""
+    def from_config(cls, config: Mapping[str, Any], **dtypes: Any) -> WanVAE:
+        """A VAE from a dict such as diffusers' vae/config.json; its private keys are ignored.
+
+        `dtypes` are encode_dtype and decode_dtype.
+        """
         return cls(**{k: v for k, v in config.items() if not k.startswith("_")}, **dtypes)
 
     @property
@@ -111,7 +112,7 @@ class WanVAE(VideoVAE):
     def encode_block(self, video: Tensor, state: VAEState = None) -> tuple[Tensor, VAEState]:
         """See `VideoVAE.encode_block`; the latents are float32."""
         mean, _, state = self._posterior(video, state)
-        return (mean - self.latents_mean) / self.latents_std, state
+        return self.normalise(mean), state
 
     def moments(self, video: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of a clip's posterior, before normalisation, each (B, 16, t, h, w).
@@ -159,15 +160,16 @@ def _check_config(config: Mapping[str, Any]) -> None:
         raise UserError(
             f"dropout {config['dropout']} is not supported in the Wan VAE: set it to 0."
         )
-    temporal = config.get("temperal_downsample", [False, True, True])
-    if len(config.get("dim_mult", temporal)) != 4 and "dim_mult" in config or sum(temporal) != 2:
+    widths = config.get("dim_mult", [1, 2, 4, 4])
+    halvings = config.get("temperal_downsample", [False, True, True])
+    if len(widths) != 4 or len(halvings) != 3 or sum(halvings) != 2:
         raise UserError(
-            "a Wan VAE halves the sides 3 times and the frames twice: give 4 numbers in dim_mult "
-            "and 2 true ones in temperal_downsample."
+            f"a Wan VAE with dim_mult {list(widths)} and temperal_downsample {list(halvings)} does "
+            "not compress 8x in space and 4x in time: give 4 and 3 entries, 2 of the latter true."
         )
 
 
-def _run_encoder(encoder: WanEncoder3d, x: Tensor, stream: Stream) -> Tensor:
+def _run_encoder(encoder: Any, x: Tensor, stream: Stream) -> Tensor:
     x = causal_conv(encoder.conv_in, x, stream)
     for layer in encoder.down_blocks:
         if isinstance(layer, WanResidualBlock):
@@ -180,7 +182,7 @@ def _run_encoder(encoder: WanEncoder3d, x: Tensor, stream: Stream) -> Tensor:
     return causal_conv(encoder.conv_out, rms_norm(encoder.norm_out, x, silu=True), stream)
 
 
-def _run_decoder(decoder: WanDecoder3d, x: Tensor, stream: Stream) -> Tensor:
+def _run_decoder(decoder: Any, x: Tensor, stream: Stream) -> Tensor:
     x = causal_conv(decoder.conv_in, x, stream)
     x = _run_middle(decoder.mid_block, x, stream)
     for block in decoder.up_blocks:
@@ -191,7 +193,7 @@ def _run_decoder(decoder: WanDecoder3d, x: Tensor, stream: Stream) -> Tensor:
     return causal_conv(decoder.conv_out, rms_norm(decoder.norm_out, x, silu=True), stream)
 
 
-def _run_middle(block: WanMidBlock, x: Tensor, stream: Stream) -> Tensor:
+def _run_middle(block: Any, x: Tensor, stream: Stream) -> Tensor:
     x = residual_block(block.resnets[0], x, stream)
     for attention, resnet in zip(block.attentions, block.resnets[1:], strict=True):
         x = residual_block(resnet, attention_block(attention, x), stream)

@@ -134,7 +134,7 @@ def _convolution_backward(
     )
 
 
-def _parameters(conv: nn.Module, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
+def _parameters(conv: Any, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
     bias = conv.bias
     return conv.weight.to(dtype), None if bias is None else bias.to(dtype)
 

@@ -28,10 +28,10 @@ def test_bridge_decodes_with_the_student_and_encodes_with_the_teacher(vaes):
 
 
 def test_video_is_not_clamped_on_the_bridge(vaes):
-    student_vae, teacher_vae = vaes
-    latents = student_latents() * 100
-    video, teacher_latents = Bridge(student_vae, teacher_vae)(latents)
-    assert video.abs().max() > 1
+    student_vae, teacher_vae = tiny_vae(0), vaes[1]
+    student_vae.net.decoder.conv_out.weight *= 10
+    video, teacher_latents = Bridge(student_vae, teacher_vae)(student_latents())
+    assert video.abs().max() > 2
     assert not torch.allclose(teacher_latents, teacher_vae.encode(video.clamp(-1, 1)), atol=1e-3)
 
 
