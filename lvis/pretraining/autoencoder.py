@@ -1,87 +1,54 @@
-"""Pretraining of a video VAE (wan or lean) on synthetic clips.
+"""Pretraining of a video VAE (wan or lean) on synthetic clips."""
 
-Legend: B batch, C channels, T frames, H W pixels; lower case for latents.
-"""
+from collections.abc import Callable, Iterable
 
-import lightning
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lvis.pretraining.schedule import adamw_cosine
+from lvis.metrics import psnr_frames
 
 
-def edge_loss(restored: Tensor, video: Tensor) -> Tensor:
-    """L1 between the first differences of two videos (B, 3, T, H, W) along T, H and W."""
-    losses = [
-        (restored.diff(dim=axis) - video.diff(dim=axis)).abs().mean()
-        for axis in (2, 3, 4)
-        if video.shape[axis] > 1
-    ]
-    return torch.stack(losses).sum()
+def reconstruction_loss(
+    vae: nn.Module, *, latent_noise: float, frames_as_images: bool, l1_weight: float
+) -> Callable[[dict], dict[str, Tensor]]:
+    """Mean squared error plus `l1_weight` times the mean absolute one, through noisy latents.
 
+    Squared error first of all: with L1 and L1 on image gradients, whose gradients do not shrink with the error, the tiny
+    wan VAE sat at 14 dB while squared error took it to 18 in the same 40 seconds. No KL term either: sampled from an
+    untrained posterior (variance 1), the latents drown and it never learns; relative noise smooths them instead.
 
-class AutoencoderPretraining(lightning.LightningModule):
-    """L1 + L1 on first differences, through noisy latents; the encoder's mean is the latent.
-
-    No KL term: sampling from an untrained posterior (variance 1) drowned the tiny wan's latents and it never
-    learnt; relative noise on the mean smooths the latent space without that trap.
-
-    vae              lvis VAE whose latent statistics are still (0, 1)
-    learning_rate    peak rate of AdamW
-    steps            optimiser steps of the cosine schedule
-    edge_weight      weight of the L1 on first differences
-    latent_noise     standard deviation, relative to the latents' own, of noise added before decoding: it
-                     makes the decoder tolerate the errors of a diffusion model
-    frames_as_images train on each frame alone (the first stage; see inflation.py)
+    Args:
+        latent_noise: standard deviation, relative to the latents' own, of the noise that the decoder sees; it makes it
+            tolerate the errors of a diffusion model.
+        frames_as_images: each frame alone (the first stage; see inflation.py).
     """
 
-    def __init__(
-        self,
-        vae: nn.Module,
-        *,
-        learning_rate: float,
-        steps: int,
-        edge_weight: float = 1.0,
-        latent_noise: float = 0.0,
-        frames_as_images: bool = False,
-    ) -> None:
-        super().__init__()
-        self.vae = vae
-        self.learning_rate = learning_rate
-        self.steps = steps
-        self.edge_weight = edge_weight
-        self.latent_noise = latent_noise
-        self.frames_as_images = frames_as_images
-
-    def training_step(self, batch: dict, batch_index: int) -> Tensor:
+    def loss_of(batch: dict) -> dict[str, Tensor]:
         video = batch["video"]
-        if self.frames_as_images:
+        if frames_as_images:
             video = video.transpose(1, 2).flatten(0, 1).unsqueeze(2)
-        latents = self.vae.encode(video).float()
-        if self.latent_noise:
+        latents = vae.encode(video).float()
+        if latent_noise:
             scale = latents.detach().std(dim=(0, 2, 3, 4), keepdim=True)
-            latents = latents + self.latent_noise * scale * torch.randn_like(latents)
-        restored = self.vae.decode(latents).float()
-        l1 = (restored - video).abs().mean()
-        edges = edge_loss(restored, video)
-        self.log_dict({"l1": l1, "edges": edges}, prog_bar=True)
-        return l1 + self.edge_weight * edges
+            latents = latents + latent_noise * scale * torch.randn_like(latents)
+        restored = vae.decode(latents).float()
+        mse = F.mse_loss(restored, video)
+        l1 = F.l1_loss(restored, video)
+        return {"loss": mse + l1_weight * l1, "mse": mse.detach(), "l1": l1.detach()}
 
-    def validation_step(self, batch: dict, batch_index: int) -> None:
-        video = batch["video"]
-        restored = self.vae.decode(self.vae.encode(video)).float().clamp(-1, 1)
-        mse = F.mse_loss(restored, video, reduction="none").mean(dim=(1, 3, 4))
-        psnr = (10 * torch.log10(4 / mse.clamp_min(1e-10))).mean()
-        self.log("val_psnr", psnr, prog_bar=True, batch_size=video.shape[0])
+    return loss_of
 
-    def configure_optimizers(self) -> dict:
-        return adamw_cosine(
-            self.vae.parameters(),
-            learning_rate=self.learning_rate,
-            steps=self.steps,
-            weight_decay=0.0,
-        )
+
+def reconstruction_psnr(vae: nn.Module, batches: Iterable[dict]) -> Callable[[], dict[str, float]]:
+    """A validation: mean PSNR over frames of held-out clips (dB)."""
+    videos = [batch["video"] for batch in batches]
+
+    def validate() -> dict[str, float]:
+        scores = [psnr_frames(vae.decode(vae.encode(video)), video).mean() for video in videos]
+        return {"psnr": torch.stack(scores).mean().item()}
+
+    return validate
 
 
 @torch.no_grad()

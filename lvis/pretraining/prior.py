@@ -3,80 +3,78 @@
 Legend: B batch, t h w latent frames and sides.
 """
 
-import lightning
+from collections.abc import Callable, Iterable
+
 import torch
 from torch import Tensor, nn
 
-from lvis.backbone import flow
-from lvis.pretraining.schedule import adamw_cosine
+from lvis.backbone import TextEncoder, WanTransformer, flow
 
 PROBE_TIMESTEPS = (100, 500, 900)
 
 
-class PriorPretraining(lightning.LightningModule):
-    """E |v(z_sigma, 1000 sigma, text) - (noise - z)|^2 over clips, noise and sigma (Lipman et al. 2023).
+class Prior(nn.Module):
+    """The two nets that are trained together."""
 
-    transformer      lvis.backbone.WanTransformer, run bidirectionally
-    text_encoder     trained with it; its parameters get the same rate
-    shift            timestep shift of the training draw: sigma' = s sigma / (1 + (s - 1) sigma)
-    text_dropout     share of clips whose prompt is replaced by "" (for classifier-free guidance)
-    """
-
-    def __init__(
-        self,
-        transformer: nn.Module,
-        text_encoder: nn.Module,
-        *,
-        learning_rate: float,
-        steps: int,
-        shift: float = 1.5,
-        text_dropout: float = 0.15,
-    ) -> None:
+    def __init__(self, transformer: WanTransformer, text_encoder: TextEncoder) -> None:
         super().__init__()
         self.transformer = transformer
         self.text_encoder = text_encoder
-        self.learning_rate = learning_rate
-        self.steps = steps
-        self.shift = shift
-        self.text_dropout = text_dropout
 
-    def training_step(self, batch: dict, batch_index: int) -> Tensor:
-        latents = batch["latents"]
-        keep = torch.rand(len(batch["prompt"])) >= self.text_dropout
-        text = self.text_encoder(
-            [p if k else "" for p, k in zip(batch["prompt"], keep, strict=True)]
-        )
-        sigma = flow.shift_sigma(torch.rand(latents.shape[0], device=latents.device), self.shift)
-        loss = self._velocity_error(latents, sigma, text, torch.randn_like(latents)).mean()
-        self.log("loss", loss, prog_bar=True, batch_size=latents.shape[0])
-        return loss
-
-    def _velocity_error(self, latents: Tensor, sigma: Tensor, text: Tensor, noise: Tensor) -> Tensor:
-        """Squared velocity error a clip, (B,)."""
-        noisy = flow.add_noise(latents, noise, sigma)
-        velocity = self.transformer(noisy, flow.sigma_to_timestep(sigma), text)
+    def velocity_error(
+        self, latents: Tensor, sigma: Tensor, prompts: list[str], noise: Tensor, autocast: bool
+    ) -> Tensor:
+        """|v - (noise - z)|^2, a mean over each clip's elements, (B,); sigma (B,) in [0, 1]."""
+        with torch.autocast(latents.device.type, torch.bfloat16, enabled=autocast):
+            text = self.text_encoder(prompts)
+            noisy = flow.add_noise(latents, noise, sigma)
+            velocity = self.transformer(noisy, flow.sigma_to_timestep(sigma), text)
         return (velocity.float() - (noise - latents)).square().mean(dim=(1, 2, 3, 4))
 
-    def validation_step(self, batch: dict, batch_index: int) -> None:
-        """Squared error of the clean estimate at fixed timesteps; predicting the mean gives 1 (unit variance)."""
-        latents = batch["latents"]
-        text = self.text_encoder(batch["prompt"])
-        generator = torch.Generator().manual_seed(batch_index)
-        noise = torch.randn(latents.shape, generator=generator).to(latents)
-        for timestep in PROBE_TIMESTEPS:
-            sigma = torch.full((latents.shape[0],), timestep / 1000, device=latents.device)
-            velocity_error = self._velocity_error(latents, sigma, text, noise)
-            clean_error = (sigma.square() * velocity_error).mean()
-            relative = clean_error / latents.var()
-            self.log(f"val_clean_error_{timestep}", relative, batch_size=latents.shape[0])
-            self.log(
-                f"val_velocity_error_{timestep}", velocity_error.mean(), batch_size=latents.shape[0]
-            )
 
-    def configure_optimizers(self) -> dict:
-        return adamw_cosine(
-            [*self.transformer.parameters(), *self.text_encoder.parameters()],
-            learning_rate=self.learning_rate,
-            steps=self.steps,
-            warmup_steps=200,
-        )
+def flow_matching_loss(
+    prior: Prior, *, shift: float, text_dropout: float, autocast: bool
+) -> Callable[[dict], dict[str, Tensor]]:
+    """E |v(z_sigma, 1000 sigma, text) - (noise - z)|^2 over clips, noise and sigma (Lipman et al. 2023).
+
+    Args:
+        shift: of the training draw: sigma' = s sigma / (1 + (s - 1) sigma).
+        text_dropout: share of clips whose prompt becomes "" (for classifier-free guidance).
+    """
+
+    def loss_of(batch: dict) -> dict[str, Tensor]:
+        latents = batch["latents"]
+        kept = torch.rand(len(batch["prompt"])) >= text_dropout
+        prompts = [p if keep else "" for p, keep in zip(batch["prompt"], kept, strict=True)]
+        sigma = flow.shift_sigma(torch.rand(latents.shape[0]), shift)
+        noise = torch.randn_like(latents)
+        return {"loss": prior.velocity_error(latents, sigma, prompts, noise, autocast).mean()}
+
+    return loss_of
+
+
+def denoising_errors(
+    prior: Prior, batches: Iterable[dict], autocast: bool
+) -> Callable[[], dict[str, float]]:
+    """A validation: at fixed timesteps, the squared error of the clean estimate over the latents' variance.
+
+    Predicting the mean gives 1.
+    """
+    held_out = list(batches)
+
+    def validate() -> dict[str, float]:
+        errors = {}
+        for timestep in PROBE_TIMESTEPS:
+            sums, variance = [], []
+            for index, batch in enumerate(held_out):
+                latents = batch["latents"]
+                generator = torch.Generator().manual_seed(index)
+                noise = torch.randn(latents.shape, generator=generator)
+                sigma = torch.full((latents.shape[0],), timestep / 1000)
+                error = prior.velocity_error(latents, sigma, batch["prompt"], noise, autocast)
+                sums.append((sigma.square() * error).mean())
+                variance.append(latents.var())
+            errors[f"error_{timestep}"] = (sum(sums) / sum(variance)).item()
+        return errors
+
+    return validate
