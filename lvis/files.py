@@ -3,10 +3,19 @@
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lvis.errors import UserError
+
+_OF_THE_PLACE = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EACCES,
+    errno.EROFS,
+    errno.EEXIST,
+    errno.ENOTDIR,
+)
 
 
 @contextmanager
@@ -27,12 +36,13 @@ def replacing(target: str | Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         os.replace(partial, target)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.ENOTDIR):
+        if error.errno in _OF_THE_PLACE:
             reason = os.strerror(error.errno).lower()
             raise UserError(f"cannot write {target}: {reason}; choose another place") from error
         raise
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def write_text(target: str | Path, text: str) -> None:
