@@ -1,8 +1,9 @@
-"""`python -m lvis.restore input=clip.mp4 task=deblur output=restored.mp4`: restore a measurement, block by block.
+"""`python -m lvis.restore input=clip.mp4 task=deblur output=restored.mp4`: restore a measurement,
+block by block.
 
-A video file, a folder of frames or raw frames on standard input go in; a video file, a folder of PNGs or raw frames on
-standard output come out, in constant memory. With degrade=true the input is a clean clip: it is measured first, and
-PSNR and SSIM are reported. The keys are in conf/restore.yaml.
+A video file, a folder of frames or raw frames on standard input go in; a video file, a folder of
+PNGs or raw frames on standard output come out, in constant memory. With degrade=true the input is a
+clean clip: it is measured first, and PSNR and SSIM are reported. The keys are in conf/restore.yaml.
 """
 
 import contextlib
@@ -32,8 +33,8 @@ def restore(cfg: DictConfig) -> Outcome:
     """Restore one clip as the composed configuration says, and write what it asks for.
 
     Raises:
-        UserError: whatever is wrong with the input, the keys, the weights or the place to write to; the outputs are
-            then as they were before.
+        UserError: whatever is wrong with the input, the keys, the weights or the place to write to;
+            the outputs are then as they were before.
     """
     from hydra.utils import instantiate
 
@@ -67,7 +68,8 @@ def sizes(info: VideoInfo, operator: LinearOperator, settings: Settings) -> tupl
         return size, measurable_size(operator, size)
     if operator.space == "latent":
         raise UserError(
-            "a mask on latents cannot have made this measurement; add degrade=true or choose task=inpaint"
+            "a mask on latents cannot have made this measurement; "
+            "add degrade=true or choose task=inpaint"
         )
     shape = operator.video_shape((1, 3, 1, *given))
     return (shape[-2], shape[-1]), (shape[-2], shape[-1])
@@ -83,8 +85,8 @@ def realised(operator: LinearOperator, size: Size, settings: Settings) -> Linear
         operator = with_mask(operator, settings.mask, size)
     elif not settings.degrade and needs_mask(operator):
         raise UserError(
-            "this task needs the mask that the measurement was made with; add mask=PATH of an image, a folder of "
-            "images or a video, white where pixels were observed"
+            "this task needs the mask that the measurement was made with; add mask=PATH, "
+            "an image, a folder of images or a video, white where pixels were observed"
         )
     shape: tuple[int, ...] = (1, 3, 1, *size)
     if operator.space == "latent":

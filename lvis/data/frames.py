@@ -1,4 +1,4 @@
-"""Frames as arrays and folders of frames: what every video source and sink of lvis has in common."""
+"""Frames as arrays, folders of frames, and what every video source and sink has in common."""
 
 import os
 import re
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from types import TracebackType
 from typing import Protocol, Self
 
 import numpy as np
@@ -23,8 +24,9 @@ DEFAULT_RATE = Fraction(25)
 class VideoInfo:
     """What is known of a video before its frames are read.
 
-    `height`, `width` in pixels as displayed, `rate` in frames a second, `count` the number of frames as far as the
-    container tells (None if it does not: a pipe), `aspect` the width of a pixel over its height.
+    `height`, `width` in pixels as displayed, `rate` in frames a second, `count` the number of
+    frames as far as the container tells (None if it does not: a pipe), `aspect` the width of a
+    pixel over its height.
     """
 
     height: int
@@ -35,7 +37,7 @@ class VideoInfo:
 
 
 class FrameSource(Protocol):
-    """Frames, uint8 (H, W, 3) RGB, one at a time; a context manager that closes what it reads from."""
+    """Frames, uint8 (H, W, 3) RGB, one at a time; a context manager that closes its source."""
 
     info: VideoInfo
 
@@ -45,11 +47,16 @@ class FrameSource(Protocol):
 
 
 class FrameSink(Protocol):
-    """Takes frames, uint8 (H, W, 3) RGB; what it writes appears when the context ends without an error."""
+    """Takes frames, uint8 (H, W, 3) RGB; the output appears when the context ends well."""
 
     def write(self, frame: np.ndarray) -> None: ...
     def __enter__(self) -> Self: ...
-    def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
 
 
 def to_video(
@@ -165,7 +172,7 @@ class FolderWriter:
 
 
 def check_folder_is_free(folder: Path) -> None:
-    """Raises UserError unless `folder` is missing or an empty folder, so that nothing there is lost."""
+    """Raises UserError unless `folder` is missing or empty, so that nothing in it is lost."""
     if folder.is_dir() and any(folder.iterdir()):
         raise UserError(
             f"the folder {folder} exists and is not empty; empty it or name another output"

@@ -1,4 +1,4 @@
-"""Raw frames on standard input and output: rgb24, one frame after the other, no header (ffmpeg -f rawvideo)."""
+"""Raw frames on standard input and output: rgb24 without a header (ffmpeg -f rawvideo)."""
 
 import sys
 from collections.abc import Iterator
@@ -12,10 +12,12 @@ from lvis.errors import UserError
 
 
 class RawReader:
-    """rgb24 frames of a known size from a byte stream (standard input), each as soon as it is complete.
+    """rgb24 frames of a known size from a byte stream (standard input), each as soon as it is
+    complete.
 
     Raises:
-        UserError: no size given, or the stream ends inside a frame, as it does when the size is wrong.
+        UserError: no size given, or the stream ends inside a frame, as it does when the size is
+        wrong.
     """
 
     def __init__(
@@ -36,7 +38,8 @@ class RawReader:
         while payload := self._stream.read(frame_bytes):
             if len(payload) < frame_bytes:
                 raise UserError(
-                    f"standard input ends inside frame {position} ({len(payload)} of {frame_bytes} bytes); "
+                    f"standard input ends inside frame {position} "
+                    f"({len(payload)} of {frame_bytes} bytes); "
                     f"check that it is rgb24 of raw.size=[{shape[0]},{shape[1]}]"
                 )
             yield np.frombuffer(payload, np.uint8).reshape(shape)
@@ -67,7 +70,8 @@ class RawWriter:
         except BrokenPipeError as error:
             _silence_standard_output()
             raise UserError(
-                f"the reader of standard output closed after {self._count} frames; nothing more was written"
+                f"the reader of standard output closed after {self._count} frames; "
+                "nothing more was written"
             ) from error
         self._count += 1
 
@@ -79,7 +83,8 @@ class RawWriter:
 
 
 def _silence_standard_output() -> None:
-    # the interpreter flushes standard output when it ends and would report the broken pipe a second time
+    # the interpreter flushes standard output when it ends and would report the broken pipe a second
+    # time
     import os
 
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,9 +1,11 @@
-"""Video files in constant memory: decoding, encoding, and choosing between file, folder and pipe."""
+"""Video files in constant memory, and the choice between file, folder and pipe."""
 
 import contextlib
-from collections.abc import Iterator
+import os
+from collections.abc import Generator, Iterator
 from fractions import Fraction
 from pathlib import Path
+from types import TracebackType
 from typing import Self
 
 import av
@@ -18,6 +20,7 @@ from lvis.data.frames import (
     FrameSource,
     VideoInfo,
     cannot_write,
+    check_folder_is_free,
     check_frame_size,
 )
 from lvis.data.pipe import RawReader, RawWriter
@@ -46,6 +49,7 @@ _MATRICES = {
     9: Colorspace.BT2020,
     10: Colorspace.BT2020,
 }
+BT709 = 1  # its number in each of the three tables of H.273
 _HD_HEIGHT = 720  # untagged video is BT.709 from here on and BT.601 below, as players assume
 
 
@@ -74,7 +78,8 @@ def open_sink(
     quality: int = DEFAULT_QUALITY,
     sound_from: str | None = None,
 ) -> FrameSink:
-    """A video file (.mp4 .mov .m4v: H.264; .mkv: lossless FFV1), a folder of PNGs (no suffix), or `-`: raw rgb24.
+    """A video file (.mp4 .mov .m4v: H.264; .mkv: lossless FFV1), a folder of PNGs (no suffix), or
+    `-`: raw rgb24.
 
     `info` gives the frame rate and the pixel aspect; the size is that of the first frame.
 
@@ -94,18 +99,27 @@ def check_output_name(path: str) -> None:
     if path == "-":
         return
     target = Path(path)
+    place = next(folder for folder in target.absolute().parents if folder.exists())
+    if not place.is_dir():
+        raise UserError(f"cannot write {path}: {place} is not a folder; choose another place")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise UserError(f"cannot write {path}: {place} is read-only; choose another place")
     if target.suffix and target.suffix.lower() not in ENCODERS:
         raise UserError(
-            f"cannot tell the format of {path}; end it in one of {', '.join(ENCODERS)}, or in nothing for a folder"
+            f"cannot tell the format of {path}; end it in one of {', '.join(ENCODERS)}, "
+            "or in nothing for a folder"
         )
     if target.suffix and target.is_dir():
         raise UserError(f"{path} is a folder; name a video file")
+    if not target.suffix:
+        check_folder_is_free(target)
     if not target.suffix and target.is_file():
         raise UserError(f"{path} is a file; name a folder for PNGs or add a suffix such as .mp4")
 
 
 class VideoReader:
-    """The frames of a file's first video stream, uint8 (H, W, 3) RGB, upright; one frame in memory at a time.
+    """The frames of a file's first video stream, uint8 (H, W, 3) RGB, upright; one frame in memory
+    at a time.
 
     Iterate once. Sound, data and further video streams are passed over.
 
@@ -155,7 +169,7 @@ class VideoReader:
         self._frames.close()
         self._container.close()
 
-    def _decode(self) -> Iterator[np.ndarray]:
+    def _decode(self) -> Generator[np.ndarray, None, None]:
         position = 0
         try:
             for frame in self._container.decode(self._stream):
@@ -163,7 +177,8 @@ class VideoReader:
                 position += 1
         except av.FFmpegError as error:
             raise UserError(
-                f"{self.path} is broken at frame {position} ({_reason(error)}); repair it or cut it there"
+                f"{self.path} is broken at frame {position} ({_reason(error)}); "
+                "repair it or cut it there"
             ) from error
 
     def _check_complete(self) -> None:
@@ -172,7 +187,8 @@ class VideoReader:
         size = self.path.stat().st_size
         if end > size:
             raise UserError(
-                f"{self.path} is cut short ({size} of at least {end} bytes); copy or download it again"
+                f"{self.path} is cut short ({size} of at least {end} bytes); "
+                "copy or download it again"
             )
 
     def _count(self, rate: Fraction) -> int | None:
@@ -184,11 +200,12 @@ class VideoReader:
 
 
 class VideoWriter:
-    """Frames into a video file that appears, complete and with its sound, when the context ends without an error.
+    """Frames into a video file that appears, complete and with its sound, when the context ends
+    without an error.
 
-    H.264 with the constant rate factor `quality` (0 best, 51 worst) in 4:2:0, or 4:4:4 where a side is odd; .mkv is
-    lossless FFV1. Colours are BT.709 and tagged so. `sound_from` is the file whose sound is copied; `sound_refused`
-    then lists the codecs that this container cannot carry.
+    H.264 with the constant rate factor `quality` (0 best, 51 worst) in 4:2:0, or 4:4:4 where a side
+    is odd; .mkv is lossless FFV1. Colours are BT.709 and tagged so. `sound_from` is the file whose
+    sound is copied; `sound_refused` then lists the codecs that this container cannot carry.
 
     Raises:
         UserError: the place cannot be written or the disk is full.
@@ -233,29 +250,28 @@ class VideoWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
-        if self._container is None:
-            return
-        if kind is None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is None:
             try:
                 with self._system_errors():
-                    self._container.mux(self._stream.encode(None))
-                    if self._sound is not None:
-                        self._sound.until(float("inf"), self._container)
-                    self._container.close()
-            except BaseException as error:
-                self._abandon(type(error), error, error.__traceback__)
+                    self._finish()
+            except BaseException as late:
+                self._close(late)
                 raise
-            self._close_sound()
-            self._exits.close()
-        else:
-            self._abandon(kind, *exception)
+        self._close(error)
 
     def _open(self, height: int, width: int) -> None:
         partial = self._exits.enter_context(replacing(self.path))
         codec = ENCODERS[self.path.suffix.lower()]
         self._container = av.open(str(partial), "w")
-        self._stream = self._container.add_stream(codec, rate=self.rate)
+        stream = self._container.add_stream(codec, rate=self.rate)
+        assert isinstance(stream, av.VideoStream)
+        self._stream = stream
         self._stream.width, self._stream.height = width, height
         self._is_yuv = codec == "libx264"
         if self._is_yuv:
@@ -263,9 +279,7 @@ class VideoWriter:
             self._stream.pix_fmt = "yuv444p" if odd else "yuv420p"
             self._stream.options = {"crf": str(self.quality)}
             context = self._stream.codec_context
-            context.colorspace = context.color_primaries = context.color_trc = int(
-                Colorspace.ITU709
-            )
+            context.colorspace = context.color_primaries = context.color_trc = BT709
             context.color_range = ColorRange.MPEG
         else:
             self._stream.pix_fmt = "bgr0"
@@ -274,18 +288,27 @@ class VideoWriter:
             self._sound = SoundCopy(self._sound_from, self._container)
             self.sound_refused = self._sound.refused
 
-    def _abandon(self, kind: type[BaseException], *exception: object) -> None:
-        assert self._container is not None
-        with contextlib.suppress(av.FFmpegError, OSError):
-            self._container.close()
-        self._close_sound()
-        # replacing() removes the partial file when it sees the error, and hands the error on
-        with contextlib.suppress(kind, UserError):
-            self._exits.__exit__(kind, *exception)
+    def _finish(self) -> None:
+        if self._container is None:
+            return
+        self._container.mux(self._stream.encode(None))
+        if self._sound is not None:
+            self._sound.until(float("inf"), self._container)
+        self._container.close()
 
-    def _close_sound(self) -> None:
+    def _close(self, error: BaseException | None) -> None:
+        """Close everything; without an error the file takes its name, with one it is removed."""
+        with contextlib.suppress(av.FFmpegError, OSError):
+            if self._container is not None:
+                self._container.close()
         if self._sound is not None:
             self._sound.close()
+        if error is None:
+            self._exits.close()
+        else:
+            # the error is on its way up already
+            with contextlib.suppress(UserError):
+                self._exits.__exit__(type(error), error, error.__traceback__)
 
     @contextlib.contextmanager
     def _system_errors(self) -> Iterator[None]:

@@ -7,17 +7,19 @@ from torch import Tensor
 
 from lvis.metrics.frames import unit_frames
 
-SSIM = "ssim_rgb_gauss11_frame_mean"  # 11x11 Gaussian window, sigma 1.5, RGB in [0, 1], mean over frames
+SSIM = "ssim_rgb_gauss11_frame_mean"  # window 11x11, sigma 1.5; RGB in [0, 1]; mean over frames
 WINDOW, SIGMA = 11, 1.5
 C1, C2 = 0.01**2, 0.03**2
 
 
 @torch.no_grad()
 def ssim_frames(video: Tensor, reference: Tensor) -> Tensor:
-    """SSIM of every frame by the protocol `SSIM` (Wang et al. 2004, equation 13, where the window fits inside).
+    """SSIM of every frame by the protocol `SSIM` (Wang et al. 2004, equation 13, where the window
+    fits inside).
 
-    As the papers' codes and scikit-image have it (tests/metrics): torchmetrics also averages over windows that hang
-    over the border, into mirrored pixels. Two matrix products take a fifth of the time of its convolutions.
+    As the papers' codes and scikit-image have it (tests/metrics): torchmetrics also averages over
+    windows that hang over the border, into mirrored pixels. Two matrix products take a fifth of the
+    time of its convolutions.
 
     Args:
         video, reference: (B, 3, T, H, W) in [-1, 1], H and W at least 11; clipped.

@@ -1,5 +1,7 @@
 """Side-by-side frames with a caption over each."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -27,7 +29,7 @@ class SideBySide:
             )
         self._canvas = np.asarray(canvas)
 
-    def __call__(self, pictures: list[np.ndarray]) -> np.ndarray:
+    def __call__(self, pictures: Sequence[np.ndarray]) -> np.ndarray:
         height, width = self._size
         canvas = self._canvas.copy()
         for left, picture in zip(self._lefts, pictures, strict=True):

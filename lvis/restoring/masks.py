@@ -1,4 +1,4 @@
-"""The mask beside a measurement: put into the task's operator, and read block by block when it is a video."""
+"""The mask beside a measurement: put into the operator, read block by block when it is a video."""
 
 from collections import deque
 from pathlib import Path
@@ -26,7 +26,6 @@ class StreamedMask(Inpainting):
 
     def __init__(self, source: FrameSource, white: str, noise_std: float = 0.0) -> None:
         super().__init__(white=white, noise_std=noise_std)
-        self._info = source.info
         self._frames = iter(source)
         self._read = 0
         self._recent: deque[tuple[int, int, Inpainting]] = deque(maxlen=REMEMBERED)
@@ -57,54 +56,40 @@ class StreamedMask(Inpainting):
 
 
 def with_mask(operator: LinearOperator, path: str, size: tuple[int, int]) -> LinearOperator:
-    """The operator with the mask in `path` (image, video, folder of images) in place of its random one.
+    """The operator with the mask in `path` (image, video, folder of images) for its random one.
 
     Raises:
         UserError: the operator has no mask, the file is no mask, or its size is not `size` (H, W).
     """
-    holder, name = _mask_holder(operator)
-    if name is None:
-        raise UserError(
-            f"mask={path} has no use in this task; leave it out or choose an inpainting task"
-        )
-    old = operator if holder is None else getattr(holder, name)
-    new = _read_mask(path, old)
-    height, width = (
-        (new._info.height, new._info.width)
-        if isinstance(new, StreamedMask)
-        else new.mask.shape[-2:]
-    )
-    if (height, width) != size:
-        raise UserError(
-            f"the mask {path} is {width}x{height} and the video is {size[1]}x{size[0]}; give a mask of its size"
-        )
-    if holder is None:
-        return new
-    setattr(holder, name, new)
-    return operator
-
-
-def needs_mask(operator: LinearOperator) -> bool:
-    """Whether the operator would draw a random mask for pixels, which no real measurement was made with."""
-    return any(
-        isinstance(m, Inpainting) and m.mask is None and m.space == "pixel"
-        for m in operator.modules()
-    )
-
-
-def _read_mask(path: str, old: Inpainting) -> Inpainting:
-    is_image = Path(path).suffix.lower() in IMAGE_SUFFIXES and not Path(path).is_dir()
-    if is_image or not Path(path).exists():
-        return Inpainting(mask=path, white=old.white, noise_std=old.noise_std)
-    return StreamedMask(open_source(path), old.white, old.noise_std)
-
-
-def _mask_holder(operator: LinearOperator) -> tuple[torch.nn.Module | None, str | None]:
-    """The module that has an Inpainting as its child, and the child's name; (None, "") for Inpainting itself."""
     if isinstance(operator, Inpainting):
-        return None, ""
+        return _read_mask(path, operator, size)
     for module in operator.modules():
         for name, child in module.named_children():
             if isinstance(child, Inpainting):
-                return module, name
-    return None, None
+                setattr(module, name, _read_mask(path, child, size))
+                return operator
+    raise UserError(
+        f"mask={path} has no use in this task; leave it out or choose an inpainting task"
+    )
+
+
+def needs_mask(operator: LinearOperator) -> bool:
+    """Whether the operator would draw a random mask, which no real measurement was made with."""
+    return any(isinstance(m, Inpainting) and m.mask is None for m in operator.modules())
+
+
+def _read_mask(path: str, old: Inpainting, size: tuple[int, int]) -> Inpainting:
+    if Path(path).suffix.lower() in IMAGE_SUFFIXES or not Path(path).exists():
+        new = Inpainting(mask=path, white=old.white, noise_std=old.noise_std)
+        assert new.mask is not None
+        height, width = new.mask.shape[-2:]
+    else:
+        source = open_source(path)
+        new = StreamedMask(source, old.white, old.noise_std)
+        height, width = source.info.height, source.info.width
+    if (height, width) != size:
+        raise UserError(
+            f"the mask {path} is {width}x{height} and the video is {size[1]}x{size[0]}; "
+            "give a mask of its size"
+        )
+    return new

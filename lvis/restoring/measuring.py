@@ -1,4 +1,4 @@
-"""What the solver is given, block by block: a measurement read from a file, or one made from a clean clip."""
+"""What the solver is given, block by block: a measurement, read or made from a clean clip."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,7 +20,8 @@ SIDE_MULTIPLES = (1, 2, 4, 8, 16)
 
 @dataclass(frozen=True)
 class Observation:
-    """Consecutive frames, each tensor (1, 3, T, H, W): y, y brought to x's shape, and of a clean clip A^+ y and x.
+    """Consecutive frames, each tensor (1, 3, T, H, W): y, y brought to x's shape, and of a clean
+    clip A^+ y and x.
 
     `observed` is the task's mask, bool (1, 1, T or 1, H, W); None for tasks without one.
     """
@@ -102,7 +103,7 @@ class FrameQueue:
 
 
 def blocks_of(source: FrameSource, block_size: int, whole: bool) -> Iterator[np.ndarray]:
-    """The source's frames, uint8 (T, H, W, 3), in the solver's blocks; all at once with `whole`."""
+    """The source's frames, uint8 (T, H, W, 3), in the solver's blocks; `whole`: all at once."""
     frames = iter(source)
     first, later = block_frames(block_size)
     count: int | None = None if whole else first
@@ -112,7 +113,7 @@ def blocks_of(source: FrameSource, block_size: int, whole: bool) -> Iterator[np.
 
 
 def fit_to(frames: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
-    """Frames uint8 (T, H, W, 3) shrunk or enlarged to cover `size`, then cut to it about the centre."""
+    """Frames uint8 (T, H, W, 3) scaled to cover `size`, then cut to it about the centre."""
     if size is None or frames.shape[1:3] == size:
         return frames
     height, width = size
@@ -129,7 +130,7 @@ def fit_to(frames: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
 
 
 def measurable_size(operator: LinearOperator, size: tuple[int, int]) -> tuple[int, int]:
-    """The smallest (H, W) from `size` upwards that the operator can measure: x4 downsampling wants multiples of 4.
+    """The smallest (H, W) >= `size` that the operator can measure (x4 wants multiples of 4).
 
     Raises:
         UserError: none of the multiples up to 16 will do.

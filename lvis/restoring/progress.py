@@ -1,4 +1,4 @@
-"""How far a restoration is: a bar on a terminal, a line now and then elsewhere; always on standard error."""
+"""Progress on standard error: a bar on a terminal, a line now and then elsewhere."""
 
 import sys
 import time
@@ -10,7 +10,7 @@ LINE_SECONDS = 5.0
 
 
 class FrameProgress:
-    """Counts restored frames and shows frames a second, and the time left where the length is known."""
+    """Shows restored frames, frames a second, and the time left where the length is known."""
 
     def __init__(self, total: int | None) -> None:
         self.total = total

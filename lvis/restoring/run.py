@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
 from typing import Self
 
 import numpy as np
@@ -23,11 +24,14 @@ from lvis.solvers.base import Solver, Stream, pad_to
 
 Size = tuple[int, int]
 
+SCORED = {"visible": "measurement", "inverse": "pinv"}  # names in the table
+
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run did: frames, frames a second (reading and writing included), seconds to the first restored block,
-    seconds a stage of the solver, and with degrade=true the scores, variant -> protocol -> mean."""
+    """What a run did: frames, frames a second (reading and writing included), seconds to the first
+    restored block, seconds a stage of the solver, and with degrade=true the scores, variant ->
+    protocol -> mean."""
 
     frames: int
     rate: float
@@ -42,7 +46,8 @@ class Run:
     Args:
         settings: the user's keys.
         info: of the source.
-        size: (H, W) of the restored video; the stream's own size may be larger, the rest is cropped.
+        size: (H, W) of the restored video; the stream's own size may be larger, the rest is
+            cropped.
         solver, stream: open for this clip.
     """
 
@@ -78,13 +83,19 @@ class Run:
             self._exits = exits.pop_all()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
-        self._exits.__exit__(kind, *exception)
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._exits.__exit__(kind, error, traceback)
         if kind is None:
-            for path, sink in self._sinks.items():
+            for name, sink in self._sinks.items():
                 if isinstance(sink, VideoWriter) and sink.sound_refused:
                     say(
-                        f"the sound ({', '.join(sink.sound_refused)}) cannot go into {path}; it is left out"
+                        f"the {name} video cannot carry the sound's codec "
+                        f"({', '.join(sink.sound_refused)}); its sound is left out"
                     )
 
     def through(self, source: FrameSource) -> Outcome:
@@ -175,10 +186,7 @@ class Run:
             Image.fromarray(self._mask_image).save(partial)
 
 
-SCORED = {"visible": "measurement", "inverse": "pinv"}
-
-
 def mask_path(measurement: str, video: bool) -> str:
-    """Where the mask of a saved measurement goes: beside it, a PNG, or lossless video for a mask a frame."""
+    """Where a saved measurement's mask goes: beside it; lossless video for a mask a frame."""
     path = Path(measurement)
     return str(path.with_name(f"{path.stem}_mask{'.mkv' if video else '.png'}"))

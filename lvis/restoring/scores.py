@@ -7,7 +7,7 @@ from lvis.metrics.ssim import WINDOW
 
 
 class Scores:
-    """Means over all frames so far, by the protocols that the keys name; from tensors, before any encoding."""
+    """Means over all frames so far, of tensors before any encoding; the keys name the protocol."""
 
     def __init__(self) -> None:
         self._sums: dict[str, dict[str, float]] = {}

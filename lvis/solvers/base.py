@@ -1,4 +1,4 @@
-"""The one interface that every solver answers: a stream of measurement frames in, restored blocks out."""
+"""The interface of every solver: a stream of measurement frames in, restored blocks out."""
 
 import time
 from abc import ABC, abstractmethod
@@ -18,7 +18,8 @@ STAGES = ("operator", "encode", "transformer", "decode")
 
 
 class Solver(ABC):
-    """A method that restores x from y = A(x) + n; it holds networks and settings, never a stream's state.
+    """A method that restores x from y = A(x) + n; it holds networks and settings, never a stream's
+    state.
 
     Attributes:
         name: as in conf/solver/, for captions and tables.
@@ -57,9 +58,9 @@ class Solver(ABC):
 class Stream(ABC):
     """Restores while the measurement comes in; a context manager, good for one clip.
 
-    Subclasses say how a measurement is brought to x's shape and how a full block of that is restored; cutting, padding
-    in time and space, cropping, clipping and the clock are done here. The answer does not depend on how the frames
-    were grouped into pushes.
+    Subclasses say how a measurement is brought to x's shape and how a full block of that is
+    restored; cutting, padding in time and space, cropping, clipping and the clock are done here.
+    The answer does not depend on how the frames were grouped into pushes.
 
     Attributes:
         whole_clip: the answer comes at `finish`, because the operator needs all of the clip.
@@ -98,18 +99,19 @@ class Stream(ABC):
 
     @abstractmethod
     def bring_to_x(self, measurement: Tensor) -> Tensor:
-        """The next frames of the measurement, (B, 3, T_n, H_y, W_y) -> (B, 3, T_n, H, W); called in order."""
+        """The next frames of the measurement, (B, 3, T_n, H_y, W_y) -> (B, 3, T_n, H, W)."""
 
     @abstractmethod
     def restore_block(self, visible: Tensor) -> Tensor:
-        """One full block of what `bring_to_x` gave, (B, 3, T_n, H, W), restored to (B, 3, T_n, >= H, >= W)."""
+        """One full block of what `bring_to_x` gave, (B, 3, T_n, H, W), restored; sides may grow."""
 
     @torch.inference_mode()
     def push(self, measurement: Tensor) -> list[Tensor]:
         """Add frames of the measurement, (B, 3, any T, H_y, W_y).
 
         Returns:
-            The blocks that this completes, each (B, 3, T_n, H, W) in [-1, 1] on the solver's device.
+            The blocks that this completes, each (B, 3, T_n, H, W) in [-1, 1] on the solver's
+            device.
 
         Raises:
             UserError: frames that are not of the size A gives for x's size.
@@ -126,7 +128,7 @@ class Stream(ABC):
 
     @torch.inference_mode()
     def finish(self) -> list[Tensor]:
-        """The rest: the last, incomplete block, continued by its last frame for the networks and cut back."""
+        """The rest: the last block, continued by its last frame for the networks and cut back."""
         assert not self._finished, "finish twice"
         self._finished = True
         if self._clip:
@@ -186,9 +188,11 @@ class Stream(ABC):
 
 
 class BlockInverse:
-    """The pseudo-inverse of a streamable operator block by block: each block's past is what was inverted before.
+    """The pseudo-inverse of a streamable operator block by block: each block's past is what was
+    inverted before.
 
-    y_n = A_n x_n + (what A reads of x_{n-1}, x_{n-2}, ...); with the past known this is a system in x_n alone.
+    y_n = A_n x_n + (what A reads of x_{n-1}, x_{n-2}, ...); with the past known this is a system in
+    x_n alone.
     """
 
     def __init__(self, operator: LinearOperator) -> None:
@@ -203,7 +207,7 @@ class BlockInverse:
 
 
 def measurement_size(operator: LinearOperator, size: tuple[int, int]) -> tuple[int, int]:
-    """(H_y, W_y) of the measurement of a video of `size`; a measurement in latent space is given as the video."""
+    """(H_y, W_y) of the measurement of a video of `size`; with an operator on latents, `size`."""
     if operator.space == "latent":
         return size
     shape = operator.measurement_shape((1, 3, 1, *size))
@@ -211,7 +215,7 @@ def measurement_size(operator: LinearOperator, size: tuple[int, int]) -> tuple[i
 
 
 def pad_to(video: Tensor, size: tuple[int, ...]) -> Tensor:
-    """Mirror (B, C, T, H, W) at its right and bottom border up to `size`; the edge is repeated past one mirror."""
+    """Continue (B, C, T, H, W) to `size` by mirroring at its right and bottom borders."""
     for axis, side in ((3, size[0]), (4, size[1])):
         while (missing := side - video.shape[axis]) > 0:
             mirrored = min(missing, video.shape[axis] - 1)

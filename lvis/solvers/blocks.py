@@ -30,7 +30,7 @@ class BlockBuffer:
         return blocks
 
     def flush(self) -> Tensor:
-        """Everything held, (B, C, T < needed, H, W); the buffer is then empty. Only when something is held."""
+        """Everything held, at least one frame, (B, C, T, H, W); the buffer is then empty."""
         held = torch.cat(self._parts, dim=2)
         self._parts, self._held = [], 0
         return held
@@ -40,7 +40,7 @@ class BlockBuffer:
 
 
 def block_frames(block_size: int) -> tuple[int, int]:
-    """Video frames of the first and of every later block of `block_size` latent frames: T = 1 + 4 (t - 1)."""
+    """Video frames of the first and of every later block: T = 1 + 4 (t - 1), then 4 t."""
     return 1 + 4 * (block_size - 1), 4 * block_size
 
 

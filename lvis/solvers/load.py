@@ -1,4 +1,4 @@
-"""Solvers from their configuration (conf/solver/*.yaml): weights found, settings taken from what was distilled."""
+"""Solvers from their configuration (conf/solver/*.yaml)."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -48,10 +48,12 @@ def load_student_solver(
         weights: source of the student (docs/architecture.md, "Weights").
         task, vae_name: what it is wanted for; its record must not name another VAE.
         vae, text_encoder: configurations with `_target_`, instantiated here.
-        timestep, parametrization, input: None takes what the weights' record says, or the defaults of
-            `StudentSolver` where it says nothing.
-        prompt_cache: folder of prompt embeddings, so that a large text encoder is loaded for new prompts only.
-        precision: "fp32", or "bf16" for the transformer and the decoder; the encoder stays in float32.
+        timestep, parametrization, input: None takes what the weights' record says, or the defaults
+            of `StudentSolver` where it says nothing.
+        prompt_cache: folder of prompt embeddings, so that a large text encoder is loaded for new
+            prompts only.
+        precision: "fp32", or "bf16" for the transformer and the decoder; the encoder stays in
+            float32.
 
     Raises:
         UserError: no such weights, device or precision.
@@ -61,7 +63,8 @@ def load_student_solver(
     if weights is None:
         raise UserError(
             f"there is no {vae_name} student for task={task} in this model; distil one with "
-            f"python -m lvis.train task={task} vae={vae_name}, give one as solver.weights=PATH, or use solver=pinv"
+            f"python -m lvis.train task={task} vae={vae_name}, give one as solver.weights=PATH, "
+            "or use solver=pinv"
         )
     if precision not in PRECISIONS:
         raise UserError(f"precision={precision} is not known; use one of {', '.join(PRECISIONS)}")
@@ -69,7 +72,8 @@ def load_student_solver(
     transformer, record = load_student(weights, dtype=PRECISIONS[precision])
     if record.get("vae", vae_name) != vae_name:
         raise UserError(
-            f"the student {weights} was distilled with vae={record['vae']}, not vae={vae_name}; set vae={record['vae']}"
+            f"the student {weights} was distilled with vae={record['vae']}, not vae={vae_name}; "
+            f"set vae={record['vae']}"
         )
     chosen = {"timestep": timestep, "parametrization": parametrization, "input": input}
     recorded = {key: record[key] for key in chosen if key in record}
@@ -78,7 +82,7 @@ def load_student_solver(
     return StudentSolver(
         transformer.to(place),
         instantiate(vae, **decoding).to(place),
-        _embedder(text_encoder, prompt_cache, transformer.text_len),
+        _embedder(text_encoder, prompt_cache),
         block_size=block_size,
         window=window,
         sink=sink,
@@ -106,7 +110,7 @@ def pick_device(name: str) -> torch.device:
 
 
 def _embedder(
-    text_encoder: Mapping[str, Any], folder: str | None, text_len: int
+    text_encoder: Mapping[str, Any], folder: str | None
 ) -> Callable[[Sequence[str]], Tensor]:
     from hydra.utils import instantiate
 
@@ -116,5 +120,5 @@ def _embedder(
         Path(folder).expanduser(),
         text_encoder["source"],
         lambda: instantiate(text_encoder),
-        text_len,
+        text_encoder["text_len"],
     )

@@ -16,8 +16,9 @@ def student_prediction(
         latents: z_in, (B, 16, t, h, w).
         velocity: the transformer's output there, the same shape.
         timestep: in [0, 1000]; a number, (B,) or (B, t).
-        parametrization: "flow": z_in - sigma v with sigma = timestep / 1000, the teacher's own step to x0, which at
-            sigma = 0 would leave z_in as it is; "residual": z_in + v; "x0": v itself.
+        parametrization: "flow": z_in - sigma v with sigma = timestep / 1000, the teacher's own step
+            to x0, which at sigma = 0 would leave z_in as it is; "residual": z_in + v; "x0": v
+            itself.
 
     Raises:
         UserError: another parametrization.

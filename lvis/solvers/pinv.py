@@ -11,9 +11,9 @@ from lvis.solvers.base import BlockInverse, Solver, Stream
 class PinvSolver(Solver):
     """Moore-Penrose pseudo-inverse; uses no network, prompt or seed.
 
-    For a causal operator it is the exact inverse given the past, and equals the whole clip's pseudo-inverse where A
-    is invertible in time. Operators without a stream form (centred and circular windows) are inverted at the end,
-    with the whole clip in memory.
+    For a causal operator it is the exact inverse given the past, and equals the whole clip's
+    pseudo-inverse where A is invertible in time. Operators without a stream form (centred and
+    circular windows) are inverted at the end, with the whole clip in memory.
     """
 
     name = "pinv"

@@ -1,4 +1,4 @@
-"""The InstantViR student: one transformer pass a block against the KV cache (supplement, Algorithm 2)."""
+"""InstantViR's student: one transformer pass a block (supplement, Algorithm 2)."""
 
 from collections.abc import Callable, Sequence
 
@@ -22,13 +22,16 @@ class StudentSolver(Solver):
         transformer: the student, an `lvis.backbone.WanTransformer`.
         vae: the VAE it was distilled with.
         embed_text: prompts -> (B, L, D) text embeddings.
-        timestep: of the one step, [0, 1000]. The paper writes t = 0; with the flow parametrization that leaves z_in
-            unchanged, so the default is the release's 522.
+        timestep: of the one step, [0, 1000]. The paper writes t = 0; with the flow parametrization
+            that leaves z_in unchanged, so the default is the release's 522.
         parametrization: see `student_prediction`.
-        input: what is encoded, "lift" (the measurement brought to x's shape) or "pinv" (its pseudo-inverse).
-        window, sink: latent frames the KV cache keeps; None is the whole past of a clip of 21 latent frames.
-        context_pass: a second pass over the clean latents that replaces the block's keys and values. The paper
-            caches those of z_in, from its single pass (Algorithm 2, lines 8 and 16).
+        input: what is encoded, "lift" (the measurement brought to x's shape) or "pinv" (its
+            pseudo-inverse).
+        window, sink: latent frames the KV cache keeps; None is the whole past of a clip of 21
+            latent frames.
+        context_pass: a second pass over the clean latents that replaces the block's keys and
+            values. The paper caches those of z_in, from its single pass (Algorithm 2, lines 8 and
+            16).
 
     Raises:
         UserError: an unknown `input`.
@@ -92,10 +95,9 @@ class StudentStream(Stream):
         self._operator_state: StreamState | None = None
         self._encoder_state: VAEState = None
         self._decoder_state: VAEState = None
-        if not inverts:
-            self._bring = self._lift
-        else:
-            self._bring = self.operator.pinv if self.whole_clip else BlockInverse(self.operator)
+        self._inverse: Callable[[Tensor], Tensor] | None = None
+        if inverts:
+            self._inverse = self.operator.pinv if self.whole_clip else BlockInverse(self.operator)
         height, width = self.padded_size
         vae_stride = solver.vae.spatial_stride
         # line 1: an empty cache, allocated in full
@@ -109,7 +111,9 @@ class StudentStream(Stream):
         )
 
     def bring_to_x(self, measurement: Tensor) -> Tensor:
-        return self._bring(measurement)
+        if self._inverse is not None:
+            return self._inverse(measurement)
+        return self._lift(measurement)
 
     def restore_block(self, visible: Tensor) -> Tensor:
         vae = self.solver.vae

@@ -12,7 +12,8 @@ def pair() -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     clean = torch.rand(2, 3, 3, 40, 56, generator=generator) * 2 - 1
     noise = torch.randn(clean.shape, generator=generator)
-    # the noise grows with the frame, so that frames in the wrong order would show; some of it leaves [-1, 1]
+    # the noise grows with the frame, so that frames in the wrong order would show; some of it
+    # leaves [-1, 1]
     return clean + noise * torch.tensor([0.05, 0.2, 0.8]).view(1, 1, 3, 1, 1), clean
 
 

@@ -1,4 +1,4 @@
-"""Every solver's stream: the answer is that of the clip, however it is pushed, whatever its length and size."""
+"""A stream's answer is that of the clip: any pushes, any length, any size."""
 
 import pytest
 import torch
