@@ -1,0 +1,80 @@
+"""The page that the demo leaves: index.html beside the pictures and clips that it shows."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from lvis.demonstration.clips import DemoClip
+from lvis.demonstration.restorations import METHODS, Restored
+from lvis.demonstration.training import Trained
+from lvis.files import write_text
+
+ABOUT_TASKS = {
+    "inpaint": (
+        "Inpainting",
+        "Half of the pixels are missing, at the same places in every frame.",
+    ),
+    "deblur": (
+        "Deblurring",
+        "Every frame is blurred with a Gaussian; its sigma is 3 pixels.",
+    ),
+    "sr4": ("Super-resolution x4", "Every frame is shrunk to a quarter of its width and height."),
+}
+
+
+@dataclass(frozen=True)
+class Page:
+    """What the page tells.
+
+    Attributes:
+        trained: None when nothing was trained.
+        facts: label -> words, about the machine and the versions.
+        seconds: that the whole demo took.
+    """
+
+    clips: Sequence[DemoClip]
+    restored: Sequence[Restored]
+    trained: Trained | None
+    facts: Mapping[str, str]
+    seed: int
+    seconds: float
+
+
+def write_page(page: Page, folder: Path) -> Path:
+    """Write `folder`/index.html with links relative to it; returns its path.
+
+    Everything that the page shows must lie in `folder`.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+
+    def link(path: Path) -> str:
+        return path.relative_to(folder).as_posix()
+
+    environment = Environment(
+        loader=PackageLoader("lvis.demonstration", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["link"] = link
+    tasks = dict.fromkeys(restored.task for restored in page.restored)
+    html = environment.get_template("page.html.j2").render(
+        page=page,
+        methods=METHODS,
+        tasks=[
+            {
+                "name": task,
+                "title": ABOUT_TASKS.get(task, (task, ""))[0],
+                "about": ABOUT_TASKS.get(task, (task, ""))[1],
+                "restored": [restored for restored in page.restored if restored.task == task],
+            }
+            for task in tasks
+        ],
+    )
+    write_text(folder / "index.html", html)
+    return folder / "index.html"
