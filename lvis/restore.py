@@ -22,6 +22,7 @@ from lvis.errors import UserError
 from lvis.files import write_text
 from lvis.operators import LinearOperator
 from lvis.progress import console
+from lvis.restoring.build import build
 from lvis.restoring.masks import needs_mask, with_mask
 from lvis.restoring.measuring import measurable_size
 from lvis.restoring.progress import say
@@ -36,17 +37,15 @@ def restore(cfg: DictConfig) -> Outcome:
         UserError: whatever is wrong with the input, the keys, the weights or the place to write to;
             the outputs are then as they were before.
     """
-    from hydra.utils import instantiate
-
     settings = Settings.of(plain(cfg))
     with contextlib.ExitStack() as exits:
         source = exits.enter_context(
             open_source(settings.input, settings.raw_size, settings.raw_rate)
         )
-        operator = instantiate(cfg.task.operator)
+        operator = build(cfg.task.operator)
         size, solved_size = sizes(source.info, operator, settings)
         operator = realised(operator, solved_size, settings)
-        solver = instantiate(cfg.solver)
+        solver = build(cfg.solver)
         stream = exits.enter_context(
             solver.open(operator, solved_size, prompt=settings.prompt, seed=settings.seed)
         )

@@ -17,7 +17,15 @@ from lvis.errors import UserError
 RATE = Fraction(30000, 1001)
 # saturated and grey patches: a wrong matrix or range moves them by ten levels and more
 COLOURS = np.array(
-    [[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255], [0, 0, 0], [96, 96, 96], [180, 60, 120]],
+    [
+        [255, 0, 0],
+        [0, 255, 0],
+        [0, 0, 255],
+        [255, 255, 255],
+        [0, 0, 0],
+        [96, 96, 96],
+        [180, 60, 120],
+    ],
     np.uint8,
 )
 
@@ -66,7 +74,12 @@ def with_sound(path: Path, codec: str = "aac", container_format: str | None = No
 
 def sound_packets(path: Path) -> list[bytes]:
     with av.open(str(path)) as container:
-        return [bytes(p) for stream in container.streams.audio for p in container.demux(stream) if p.size]
+        return [
+            bytes(p)
+            for stream in container.streams.audio
+            for p in container.demux(stream)
+            if p.size
+        ]
 
 
 def test_lossless_video_returns_every_level(tmp_path):
@@ -91,7 +104,9 @@ def test_the_tagged_colour_matrix_is_used(tmp_path, matrix):
         stream.width, stream.height, stream.pix_fmt = 112, 64, "yuv420p"
         stream.codec_context.colorspace = matrix
         frame = av.VideoFrame.from_ndarray(patches(64, 112), format="rgb24")
-        container.mux(stream.encode(frame.reformat(format="yuv420p", dst_colorspace=min(matrix, 5))))
+        container.mux(
+            stream.encode(frame.reformat(format="yuv420p", dst_colorspace=min(matrix, 5)))
+        )
         container.mux(stream.encode(None))
     (back,) = read(path)
     assert np.abs(back[32, 8::16].astype(int) - COLOURS.astype(int)).max() <= 4
@@ -169,7 +184,10 @@ def spoil_the_middle(path: Path) -> None:
 
 
 def cut_the_middle_with_the_index_in_front(path: Path) -> None:
-    with av.open(str(path)) as old, av.open(str(path) + ".mp4", "w", options={"movflags": "faststart"}) as new:
+    with (
+        av.open(str(path)) as old,
+        av.open(str(path) + ".mp4", "w", options={"movflags": "faststart"}) as new,
+    ):
         stream = new.add_stream_from_template(old.streams.video[0])
         for packet in old.demux(video=0):
             if packet.dts is not None:

@@ -1,0 +1,30 @@
+"""Objects from their configuration, with errors a user can read."""
+
+from typing import Any
+
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from lvis.errors import UserError
+
+
+def build(config: DictConfig) -> Any:
+    """`hydra.utils.instantiate`, whose wrapping hides the sentence of a `UserError` raised inside.
+
+    Raises:
+        UserError: the one raised inside, or that a value has the wrong type.
+    """
+    try:
+        return instantiate(config)
+    except InstantiationException as wrapper:
+        error: BaseException | None = wrapper
+        innermost: BaseException = wrapper
+        while error is not None:
+            if isinstance(error, UserError):
+                raise error from None
+            innermost, error = error, error.__cause__
+        reason = " ".join(str(innermost).split())
+        raise UserError(
+            f"{config._target_} does not take these values ({reason}); check its keys"
+        ) from wrapper
