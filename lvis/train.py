@@ -60,6 +60,7 @@ def train(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
     datamodule = instantiate(cfg.data)
     datamodule.set_position(module.step)
 
+    quieten_lightning()
     with heeding_signals() as preemption:
         max_steps = cfg.trainer.max_steps
         journal = Journal(output / "metrics.jsonl")
@@ -90,14 +91,13 @@ def train(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
             found = resumed[1] if resumed else None
             console.print(plan_table(cfg, module, trainer.world_size, found))
         if module.step < max_steps:
-            quieten_lightning()
             try:
                 trainer.fit(module, datamodule=datamodule)
             finally:
                 reporting.close()
     stopped = module.step < max_steps
     if trainer.is_global_zero:
-        console.print(_last_line(module, max_steps, output), highlight=False)
+        console.print(_last_line(module, max_steps, output), highlight=False, soft_wrap=True)
     metrics = {
         **validation.latest,
         "step": module.step,
@@ -182,6 +182,7 @@ def quieten_lightning() -> None:
         "You passed in a `val_dataloader` but have no `validation_step`",
         r"Found \d+ module\(s\) in eval mode",
         "The 'train_dataloader' does not have many workers",
+        r"`isinstance\(treespec, LeafSpec\)` is deprecated",
         "Your `IterableDataset` has `__len__` defined",
     ):
         warnings.filterwarnings("ignore", message=message)

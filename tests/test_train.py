@@ -124,6 +124,14 @@ def test_the_same_command_resumes_where_it_was(weights, tmp_path):
     assert steps == [1, 2, 3, 4]
 
 
+def test_what_a_line_reports_are_means_over_its_steps(weights, tmp_path):
+    train(configuration(weights, tmp_path, "trainer.validate_every=0", "trainer.log_every=4"))
+    (line,) = read_journal(tmp_path / "metrics.jsonl")
+    assert line["step"] == 4
+    # the student's last update was two steps ago
+    assert {"likelihood", "critic"} <= set(line)
+
+
 class Signalling(VideoDataModule):
     """Asks the process to stop while step 2 is read."""
 

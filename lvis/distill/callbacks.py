@@ -23,10 +23,14 @@ from lvis.weights import save_transformer
 
 
 class Reporting(Callback):
-    """A progress bar, or lines where there is no terminal; the metrics of every `every`-th step."""
+    """A progress bar, or lines where there is no terminal; the metrics' means every `every` steps.
+
+    Means, because not every step updates the student and one alone says little.
+    """
 
     def __init__(self, journal: Journal, max_steps: int, every: int) -> None:
         self.journal, self.max_steps, self.every = journal, max_steps, every
+        self.values: dict[str, list[float]] = {}
 
     def on_train_start(self, trainer: Trainer, module: Distillation) -> None:  # type: ignore[override]
         self.bar = progress_bar("step")
@@ -47,14 +51,17 @@ class Reporting(Callback):
         now = time.perf_counter()
         seconds, self.last = now - self.last, now
         self.bar.update(self.task, completed=module.step)
+        clips_per_second = len(batch["video"]) * trainer.world_size / seconds
+        timing = {"seconds": seconds, "clips_per_second": clips_per_second}
+        for name, value in {**outputs, **timing}.items():
+            self.values.setdefault(name, []).append(float(value))
         if module.step % self.every and module.step != self.max_steps:
             return
-        metrics = {name: float(value) for name, value in outputs.items()}
-        metrics["seconds"] = seconds
-        metrics["clips_per_second"] = len(batch["video"]) * trainer.world_size / seconds
+        metrics = {name: sum(values) / len(values) for name, values in self.values.items()}
+        self.values = {}
         self.journal.add(module.step, "train", metrics)
         if trainer.is_global_zero and self.bar.disable:
-            console.print(self._line(module.step, metrics), highlight=False)
+            console.print(self._line(module.step, metrics), highlight=False, soft_wrap=True)
 
     def _line(self, step: int, metrics: dict[str, float]) -> str:
         rate = (step - self.first_step) / (self.last - self.began)
@@ -111,8 +118,9 @@ class Validation(Callback):
                 videos["ceiling"] = module.losses.reconstruct(
                     module.losses.student_vae.encode(clean)
                 )
-            for name, video in videos.items():
-                _note(scores, name, video, clean)
+            # every process must score the same videos: the means below are over all of them
+            for name in ("student",) if self._fixed else tuple(videos):
+                _note(scores, name, videos[name], clean)
             if shown:
                 latent = measurement.operator.space == "latent"
                 seen = videos["baseline"] if latent else measurement.operator.lift(measurement.y)
