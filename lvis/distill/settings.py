@@ -113,4 +113,5 @@ class Settings:
     def _check_range(self, name: str, low: float, high: float) -> None:
         value = getattr(self, name)
         if not (isinstance(value, int | float) and low <= value <= high):
-            raise UserError(f"distill.{name}={value} is out of range: use {low:g} to {high:g}")
+            limits = f"{low:g} or more" if high == math.inf else f"{low:g} to {high:g}"
+            raise UserError(f"distill.{name}={value} is out of range: use {limits}")
