@@ -60,6 +60,8 @@ def pretrain_autoencoder(cfg: DictConfig, output: Path) -> dict[str, float]:
     val = SyntheticVideos(cfg.seed, 17, (128, 128), "val", length=VALIDATION_CLIPS)
     metrics: dict[str, float] = {}
     for stage in part.stages:
+        for name, parameter in vae.named_parameters():
+            parameter.requires_grad_(not (stage.decoder_only and is_of_encoder(name)))
         clips = SyntheticVideos(cfg.seed + stage.seed, stage.frames, tuple(stage.size))
         batches = DataLoader(
             clips, batch_size=stage.batch_size, num_workers=1, worker_init_fn=use_one_thread
@@ -80,6 +82,11 @@ def pretrain_autoencoder(cfg: DictConfig, output: Path) -> dict[str, float]:
     save = {"wan_vae": save_wan_vae, "lean_vae": save_lean_vae}[part.name]
     save(vae, output / "export", dtype=torch.float16)
     return metrics
+
+
+def is_of_encoder(name: str) -> bool:
+    """Whether a parameter of either VAE has a say in the latents."""
+    return "encoder" in name or "quant_conv" in name.replace("post_quant_conv", "")
 
 
 def pretrain_prior(cfg: DictConfig, output: Path) -> dict[str, float]:

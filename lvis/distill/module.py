@@ -115,6 +115,8 @@ class Distillation(LightningModule):
             parts.append({name: value.detach() for name, value in terms.items()})
             targets.append(target)
         metrics = {name: _mean([part[name] for part in parts]) for name in parts[0]}
+        for group in self.student_optimizer.param_groups:
+            group["lr"] = self.settings.student_rate(self.step)
         metrics["student_gradient"] = self._descend(self.student_optimizer)
         self.student_step += 1
         self.average.update()

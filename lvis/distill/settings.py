@@ -11,6 +11,8 @@ from lvis.errors import UserError
 from lvis.solvers.one_step import PARAMETRIZATIONS
 from lvis.solvers.student import INPUTS
 
+FINAL_RATE = 0.05  # of the first, where the rate decays
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
@@ -43,6 +45,7 @@ class Settings:
     block_size: int  # latent frames a block
     student_learning_rate: float
     critic_learning_rate: float
+    decay_steps: int | None  # the student's rate falls to a twentieth over these; None = fixed
     betas: tuple[float, float]
     weight_decay: float
     clip_norm: float  # of each net's gradient
@@ -67,6 +70,8 @@ class Settings:
             self._check_range(name, 0, math.inf)
         for name in ("ratio", "block_size", "accumulate"):
             self._check_range(name, 1, math.inf)
+        if self.decay_steps is not None:
+            self._check_range("decay_steps", 1, math.inf)
         for name in ("student_learning_rate", "critic_learning_rate", "clip_norm", "shift"):
             self._check_range(name, 1e-12, math.inf)
         for name in ("lowest_timestep", "highest_timestep", "student_timestep"):
@@ -104,6 +109,14 @@ class Settings:
     def updates_critic(self, step: int) -> bool:
         """Whether training step `step` (from 0) updates the critic; none without a prior."""
         return self.prior_weight > 0 and step >= self.first_critic_step
+
+    def student_rate(self, step: int) -> float:
+        """The student's learning rate at training step `step`: fixed (the paper), or a cosine."""
+        if self.decay_steps is None:
+            return self.student_learning_rate
+        progress = min(1.0, step / self.decay_steps)
+        falling = 0.5 * (1 + math.cos(math.pi * progress))
+        return self.student_learning_rate * (FINAL_RATE + (1 - FINAL_RATE) * falling)
 
     def _check_choice(self, name: str, choices: tuple[str, ...]) -> None:
         value = getattr(self, name)

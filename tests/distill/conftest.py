@@ -39,6 +39,7 @@ DEFAULTS = {
     "block_size": 3,
     "student_learning_rate": 1e-3,
     "critic_learning_rate": 1e-3,
+    "decay_steps": None,
     "betas": (0.9, 0.999),
     "weight_decay": 0.01,
     "clip_norm": 1.0,

@@ -1,0 +1,62 @@
+"""Copy what was trained into the package: `python experiments/tiny_world/bundle.py [parts | students]`.
+
+parts     the exports of lvis.pretrain: wan_vae, lean_vae, teacher, text_encoder (float16)
+students  outputs/<task>_<vae>_tiny/student of lvis.train, packed as 8-bit differences from the teacher
+"""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import lvis
+from lvis.weights import load_student, load_transformer, save_packed_student
+
+OUTPUTS = Path("outputs")
+BUNDLED = Path(lvis.__file__).parent / "weights" / "bundled" / "tiny"
+PARTS = {
+    "wan_vae": "wan_vae/export",
+    "lean_vae": "lean_vae/export",
+    "teacher": "teacher/export/teacher",
+    "text_encoder": "teacher/export/text_encoder",
+}
+TASKS, VAES = ("inpaint", "deblur", "sr4"), ("wan", "lean")
+MOST_BYTES = 25_000_000
+
+
+def bundle_parts() -> None:
+    for name, folder in PARTS.items():
+        if (OUTPUTS / "pretrain" / folder).is_dir():
+            shutil.copytree(OUTPUTS / "pretrain" / folder, BUNDLED / name, dirs_exist_ok=True)
+
+
+def bundle_students() -> None:
+    base = load_transformer("bundled:tiny/teacher").net.state_dict()
+    for task in TASKS:
+        for vae in VAES:
+            folder = OUTPUTS / f"{task}_{vae}_tiny" / "student"
+            if not folder.is_dir():
+                print(f"no student in {folder}")
+                continue
+            student, record = load_student(str(folder))
+            record = {key: value for key, value in record.items() if key != "text_len"}
+            save_packed_student(student, BUNDLED / f"student_{task}_{vae}", base, record)
+
+
+def main() -> None:
+    wanted = sys.argv[1:] or ["parts", "students"]
+    if "parts" in wanted:
+        bundle_parts()
+    if "students" in wanted:
+        bundle_students()
+    sizes = {
+        folder.name: sum(file.stat().st_size for file in folder.iterdir())
+        for folder in sorted(BUNDLED.iterdir())
+        if folder.is_dir()
+    }
+    print(json.dumps(sizes, indent=2), "total", sum(sizes.values()))
+    assert sum(sizes.values()) <= MOST_BYTES, "the bundle is over 25 MB"
+
+
+if __name__ == "__main__":
+    main()
