@@ -14,11 +14,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from lvis.errors import UserError
-from lvis.files import replacing
 from lvis.weights import safe
 from lvis.weights.keys import State
 
@@ -61,8 +59,8 @@ def pack(
         else:
             stored[f"{key}:levels"], stored[f"{key}:scale"] = levels, scale
     metadata = {"format": FORMAT, "base": base_source, "base_sha256": digest(base)}
-    with replacing(path) as partial:
-        save_file({key: tensor.contiguous() for key, tensor in stored.items()}, partial, metadata)
+    tensors = {key: tensor.contiguous() for key, tensor in stored.items()}
+    safe.write_tensors(Path(path), tensors, metadata)
 
 
 def unpack(path: str | Path, base: Mapping[str, Tensor] | None = None) -> State:

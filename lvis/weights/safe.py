@@ -1,4 +1,4 @@
-"""Reading tensors from files of any origin: safetensors, or pickles with tensors only."""
+"""Tensor files: reading those of any origin (safetensors, or pickles with tensors only), writing."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import argparse
 import json
 import pickle
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 
 from lvis.errors import UserError
+from lvis.files import replacing
 
 PICKLES = (".pt", ".pth", ".ckpt", ".bin")
 SUFFIXES = (".safetensors", *PICKLES)
@@ -39,6 +42,20 @@ def read_file(path: Path) -> tuple[Any, dict[str, str]]:
     raise UserError(
         f"{path} is not a weight file we read; use one that ends in {', '.join(SUFFIXES)}"
     )
+
+
+def write_tensors(
+    path: Path, tensors: Mapping[str, torch.Tensor], metadata: dict[str, str]
+) -> None:
+    """Write safetensors in one step, readable by everyone.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    with replacing(path) as partial:
+        save_file(dict(tensors), partial, metadata)
+        # safetensors keeps its files to the owner, and a wheel would install them that way
+        partial.chmod(0o644)
 
 
 def read_shards(index: Path) -> dict[str, torch.Tensor]:

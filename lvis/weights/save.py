@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
-from lvis.files import replacing, write_text
-from lvis.weights import packed
+from lvis.files import write_text
+from lvis.weights import packed, safe
 from lvis.weights.resolve import DELTA
 
 if TYPE_CHECKING:
@@ -102,9 +101,8 @@ def save_state(state: Mapping[str, Tensor], path: Path, dtype: torch.dtype | Non
         key: tensor.detach().to("cpu", dtype if tensor.is_floating_point() else None).contiguous()
         for key, tensor in state.items()
     }
-    with replacing(path) as partial:
-        # transformers refuses files whose metadata does not say which framework wrote them
-        save_file(tensors, partial, {"format": "pt"})
+    # transformers refuses files whose metadata does not say which framework wrote them
+    safe.write_tensors(path, tensors, {"format": "pt"})
 
 
 def _json(content: Mapping[str, Any]) -> str:

@@ -129,6 +129,12 @@ def test_a_pipeline_folder_serves_each_part_from_its_subfolder(transformer, wan_
     assert load_text_encoder(str(tmp_path)).text_len == 32
 
 
+def test_saved_weights_can_be_read_by_everyone(transformer, tmp_path):
+    save_transformer(transformer, tmp_path)
+    modes = {path.name: path.stat().st_mode & 0o444 for path in tmp_path.iterdir()}
+    assert set(modes.values()) == {0o444}, modes
+
+
 def test_half_precision_files_load_as_float32_parameters(transformer, tmp_path):
     save_transformer(transformer, tmp_path, dtype=torch.float16)
     loaded = load_transformer(str(tmp_path))
