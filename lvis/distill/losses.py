@@ -117,17 +117,22 @@ class Losses(nn.Module):
         return student_prediction(z_in, v, settings.student_timestep, settings.parametrization)
 
     def student_terms(
-        self, measurement: Measurement, draws: Draws, prior_weight: float
-    ) -> tuple[dict[str, Tensor], Tensor]:
+        self,
+        measurement: Measurement,
+        draws: Draws,
+        prior_weight: float,
+        wants_target: bool = True,
+    ) -> tuple[dict[str, Tensor], Tensor | None]:
         """The student's loss (lines 5-20 and 22).
 
         Args:
             draws: the step's generators.
             prior_weight: lambda times the warm-up's factor; at 0 the prior is not evaluated.
+            wants_target: whether the critic learns from this step.
 
         Returns:
             likelihood, prior (both unweighted) and total; z_target without its graph, for the
-            critic.
+            critic (None if nobody needs it).
         """
         latent = measurement.operator.space == "latent"
         z_hat = self.predict(self.student_input(measurement), measurement.prompts)
@@ -137,6 +142,8 @@ class Losses(nn.Module):
         terms = {"likelihood": objective.likelihood(measurement.y, measurement.operator, estimate)}
         terms["total"] = self.settings.likelihood_weight * terms["likelihood"]
         if prior_weight == 0:
+            if not wants_target:
+                return terms, None
             with torch.no_grad():
                 return terms, self._target(z_hat.detach(), x_hat)
         target = self._target(z_hat, x_hat)

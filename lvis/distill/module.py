@@ -110,10 +110,13 @@ class Distillation(LightningModule):
         """phi <- phi - eta_1 grad (L_data + lambda L_prior) (line 22)."""
         targets, parts = [], []
         for measurement in measurements:
-            terms, target = self.losses.student_terms(measurement, draws, prior_weight)
+            terms, target = self.losses.student_terms(
+                measurement, draws, prior_weight, self.settings.updates_critic(self.step)
+            )
             self.manual_backward(terms["total"] / len(measurements))
             parts.append({name: value.detach() for name, value in terms.items()})
-            targets.append(target)
+            if target is not None:
+                targets.append(target)
         metrics = {name: _mean([part[name] for part in parts]) for name in parts[0]}
         for group in self.student_optimizer.param_groups:
             group["lr"] = self.settings.student_rate(self.step)
