@@ -67,6 +67,7 @@ def configuration(weights: Path, output: Path, *overrides: str):
             "distill.frames=9",
             "distill.batch_size=1",
             "distill.ratio=2",
+            "distill.likelihood_only_steps=0",
             "distill.warmup_steps=0",
             "task.operator.noise_std=0.01",
             "data.num_workers=0",
