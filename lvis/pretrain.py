@@ -85,7 +85,7 @@ def pretrain_autoencoder(cfg: DictConfig, output: Path) -> dict[str, float]:
 
 
 def is_of_encoder(name: str) -> bool:
-    """Whether a parameter of either VAE has a say in the latents."""
+    """Whether a parameter of `WanVAE` has a say in the latents."""
     return "encoder" in name or "quant_conv" in name.replace("post_quant_conv", "")
 
 

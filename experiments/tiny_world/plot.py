@@ -74,11 +74,11 @@ def draw_samples(scale: float = 3.0, steps: int = 40) -> None:
         scale=scale,
         generator=generator,
     )
-    board = SideBySide([prompt or "(no prompt)" for prompt in PROMPTS], 128 * 3, 128)
+    board = SideBySide([prompt or "(no prompt)" for prompt in PROMPTS], 256 * 3, 256)
     columns = []
     for index in range(len(PROMPTS)):
-        frames = to_frames(vae.decode(latents[index : index + 1]))
-        columns.append(frames[[0, 16, 32]].reshape(3 * 128, 128, 3))
+        frames = to_frames(vae.decode(latents[index : index + 1]))[[0, 16, 32]]
+        columns.append(frames.repeat(2, axis=1).repeat(2, axis=2).reshape(3 * 256, 256, 3))
     Image.fromarray(board(columns)).save(HERE / "samples.png")
 
 

@@ -55,8 +55,10 @@ def reconstruction_psnr(vae: nn.Module, batches: Iterable[dict]) -> Callable[[],
 def latent_statistics(vae: nn.Module, videos: list[Tensor]) -> tuple[list[float], list[float]]:
     """Mean and standard deviation a channel of the latents of some videos (each (3, T, H, W)).
 
-    The first latent frame of a clip is left out: it stands for one video frame, the others for four each.
+    They are of the latents before normalisation, whatever statistics `vae` has now. The first latent frame of a clip is
+    left out: it stands for one video frame, the others for four each.
     """
-    latents = [vae.encode(video[None]).float()[:, :, 1:] for video in videos]
+    mean, std = (s.flatten().view(1, -1, 1, 1, 1) for s in (vae.latents_mean, vae.latents_std))
+    latents = [vae.encode(video[None])[:, :, 1:] * std + mean for video in videos]
     channels = torch.cat([z.transpose(0, 1).flatten(1) for z in latents], dim=1)
     return channels.mean(dim=1).tolist(), channels.std(dim=1).tolist()

@@ -1,0 +1,39 @@
+import subprocess
+import sys
+
+import pytest
+
+from lvis.config import compose, fail, plain
+from lvis.errors import UserError
+
+
+def test_every_task_composes_with_every_vae():
+    for task in ("inpaint", "deblur", "sr4", "temporal_average", "sr_plus"):
+        for vae in ("wan", "lean"):
+            cfg = plain(compose("restore", [f"task={task}", f"vae={vae}", "input=a", "output=b"]))
+            assert (cfg["task"]["name"], cfg["vae"]["name"]) == (task, vae)
+
+
+@pytest.mark.parametrize("override", ["task=nothing", "distill.rate=1", "trainer.max_stepz=3"])
+def test_an_unknown_option_or_key_is_named(override):
+    with pytest.raises(UserError, match=override.split("=")[0].split(".")[-1]):
+        compose("train", [override])
+
+
+def test_a_user_error_is_one_line_and_status_2(capsys, monkeypatch):
+    monkeypatch.delenv("LVIS_DEBUG", raising=False)
+    with pytest.raises(SystemExit) as stop:
+        fail(UserError("clip.mp4 is missing; give a file that exists"))
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == "lvis: clip.mp4 is missing; give a file that exists\n"
+
+
+def test_an_entry_point_shows_no_traceback():
+    done = subprocess.run(
+        [sys.executable, "-m", "lvis.evaluate", "clips.source=[/nowhere/clip.mp4]"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert "clip.mp4" in done.stderr
+    assert "Traceback" not in done.stderr
