@@ -216,6 +216,11 @@ def test_teaser_has_a_row_a_task_and_captions_once(tmp_path):
     for level in (10, 120, 240):
         assert (column == level).sum() == 64
     assert picture.shape[1] == 2 * 64 + 4
+    # captions over the first row, nothing but paper in the gaps between rows
+    first = np.flatnonzero(column == 10)[0]
+    assert len(picture) == first + 3 * 64 + 2 * 4
+    assert (picture[:first] > 100).any()
+    assert (picture[first + 64 : first + 68] == picture[0, 0]).all()
 
 
 def test_clips_are_the_same_for_the_same_seed_and_move(tmp_path):

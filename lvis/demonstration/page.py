@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from PIL import Image
 
 from lvis.demonstration.clips import DemoClip
 from lvis.demonstration.restorations import METHODS, Restored
@@ -54,6 +56,10 @@ def write_page(page: Page, folder: Path) -> Path:
     def link(path: Path) -> str:
         return path.relative_to(folder).as_posix()
 
+    def size(picture: Path) -> Markup:
+        with Image.open(picture) as image:
+            return Markup(f'width="{image.width}" height="{image.height}"')
+
     environment = Environment(
         loader=PackageLoader("lvis.demonstration", "."),
         autoescape=True,
@@ -61,7 +67,7 @@ def write_page(page: Page, folder: Path) -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["link"] = link
+    environment.filters |= {"link": link, "size": size}
     tasks = dict.fromkeys(restored.task for restored in page.restored)
     html = environment.get_template("page.html.j2").render(
         page=page,

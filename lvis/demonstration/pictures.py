@@ -10,7 +10,7 @@ from PIL import Image
 
 from lvis.data.video import VideoWriter
 from lvis.files import replacing
-from lvis.restoring.comparison import GAP, SideBySide
+from lvis.restoring.comparison import GAP, PAPER, SideBySide
 
 QUALITY = 14  # of H.264, finer than usual: the differences are what is looked at
 
@@ -43,7 +43,10 @@ def write_teaser(path: Path, rows: Sequence[Mapping[str, np.ndarray]], enlarge: 
         board = SideBySide(list(row), *pictures[0].shape[:2])(pictures)
         strip = board.shape[0] - pictures[0].shape[0]
         # the captions' strip stays over the first row only, a gap is left over the others
-        parts.append(board if not parts else board[strip - GAP :])
+        if parts:
+            board = board[strip - GAP :].copy()
+            board[:GAP] = PAPER
+        parts.append(board)
     return write_png(path, np.concatenate(parts))
 
 
@@ -69,7 +72,8 @@ def write_curves(journal: Sequence[Mapping[str, Any]], path: Path) -> Path:
     left, right = figure.subplots(1, 2)
 
     def draw(axes, lines: list[Mapping[str, Any]], name: str, style: str) -> None:  # noqa: ANN001
-        axes.plot([line["step"] for line in lines], [line[name] for line in lines], style)
+        steps, values = [line["step"] for line in lines], [line[name] for line in lines]
+        axes.plot(steps, values, style, label="student")
 
     draw(left, likelihood, "likelihood", "-")
     left.set(title="likelihood term, training clips", xlabel="step", yscale="log")
