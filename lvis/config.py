@@ -7,7 +7,7 @@ from pathlib import Path
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException
+from hydra.errors import HydraException, InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -48,6 +48,11 @@ def entry(config_name: str) -> Callable[[Callable[[DictConfig], object]], Callab
                 return task(cfg)
             except UserError as error:
                 fail(error)
+            except InstantiationException as error:
+                # Hydra wraps what a constructor raises; only the user's part of it is one sentence
+                if isinstance(error.__cause__, UserError):
+                    fail(error.__cause__)
+                raise
             except KeyboardInterrupt:
                 print("lvis: interrupted", file=sys.stderr)
                 raise SystemExit(130) from None

@@ -36,9 +36,9 @@ def evaluate(cfg: DictConfig) -> list[Row]:
     size = (int(cfg.clips.size[0]), int(cfg.clips.size[1]))
     source = cfg.clips.source if isinstance(cfg.clips.source, str) else list(cfg.clips.source)
     have = {_key(row) for row in read_rows(results)}
-    student = instantiate(cfg.solver)
-    operator = instantiate(cfg.task.operator)
     clips = list(named_clips(source, cfg.clips.count, cfg.clips.frames, size, cfg.seed))
+    operator = instantiate(cfg.task.operator)
+    student = instantiate(cfg.solver)
     for index, (name, clean) in enumerate(track(clips, description=f"{cfg.task.name} {cfg.vae.name}", unit="clips")):
         about = {
             "clips": cfg.clips.name,

@@ -37,3 +37,15 @@ def test_an_entry_point_shows_no_traceback():
     assert done.returncode == 2
     assert "clip.mp4" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_constructors_user_error_comes_through_hydra():
+    """Hydra's instantiate wraps it."""
+    done = subprocess.run(
+        [sys.executable, "-m", "lvis.evaluate", "task.operator.missing_share=2", "solver=pinv"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "missing_share" in done.stderr
