@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
@@ -57,7 +58,9 @@ def entry(config_name: str) -> Callable[[Callable[[DictConfig], object]], Callab
                 print("lvis: interrupted", file=sys.stderr)
                 raise SystemExit(130) from None
 
-        launch = hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(guarded)
+        launch = hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(
+            guarded
+        )
 
         def main() -> None:
             keep_freed_memory()
@@ -71,7 +74,7 @@ def entry(config_name: str) -> Callable[[Callable[[DictConfig], object]], Callab
     return decorate
 
 
-def fail(error: BaseException) -> None:
+def fail(error: BaseException) -> NoReturn:
     """Print one sentence and exit with status 2; with LVIS_DEBUG=1, raise instead."""
     if os.environ.get("LVIS_DEBUG") == "1":
         raise error

@@ -39,7 +39,9 @@ def evaluate(cfg: DictConfig) -> list[Row]:
     clips = list(named_clips(source, cfg.clips.count, cfg.clips.frames, size, cfg.seed))
     operator = instantiate(cfg.task.operator)
     student = instantiate(cfg.solver)
-    for index, (name, clean) in enumerate(track(clips, description=f"{cfg.task.name} {cfg.vae.name}", unit="clips")):
+    for index, (name, clean) in enumerate(
+        track(clips, description=f"{cfg.task.name} {cfg.vae.name}", unit="clips")
+    ):
         about = {
             "clips": cfg.clips.name,
             "clip": name,
@@ -94,20 +96,29 @@ def compare(
     }
 
 
-def save_picture(path: Path, visible: Tensor, restored: dict[str, Restoration], clean: Tensor) -> None:
+def save_picture(
+    path: Path, visible: Tensor, restored: dict[str, Restoration], clean: Tensor
+) -> None:
     """The middle frame of the measurement, of every answer and of the clean clip, side by side."""
     from PIL import Image
 
     frame = clean.shape[2] // 2
-    videos = {"measurement": visible} | {name: r.video for name, r in restored.items()} | {"clean": clean}
+    videos = (
+        {"measurement": visible}
+        | {name: r.video for name, r in restored.items()}
+        | {"clean": clean}
+    )
     board = SideBySide(list(videos), clean.shape[3], clean.shape[4])
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(board([to_frames(v[:, :, frame : frame + 1])[0] for v in videos.values()])).save(path)
+    Image.fromarray(
+        board([to_frames(v[:, :, frame : frame + 1])[0] for v in videos.values()])
+    ).save(path)
 
 
 def _key(row: Row) -> tuple:
     return tuple(
-        json.dumps(row[name]) for name in ("clips", "clip", "task", "vae", "label", "method", "seed", "frames", "size")
+        json.dumps(row[name])
+        for name in ("clips", "clip", "task", "vae", "label", "method", "seed", "frames", "size")
     )
 
 

@@ -4,6 +4,7 @@ Run again with the same arguments, it resumes. The trained part is exported to `
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import hydra
@@ -26,6 +27,7 @@ from lvis.pretraining.latents import LatentBank, MixedBatches, build_bank
 from lvis.pretraining.loop import Plan, fit
 from lvis.pretraining.prior import Prior, denoising_errors, flow_matching_loss
 from lvis.progress import console
+from lvis.vae import WanVAE
 from lvis.weights import save_lean_vae, save_text_encoder, save_transformer, save_wan_vae
 
 STATISTICS_CLIPS = 64
@@ -79,7 +81,7 @@ def pretrain_autoencoder(cfg: DictConfig, output: Path) -> dict[str, float]:
         for index in range(STATISTICS_CLIPS)
     ]
     vae.set_statistics(*latent_statistics(vae, videos))
-    save = {"wan_vae": save_wan_vae, "lean_vae": save_lean_vae}[part.name]
+    save: Callable[..., None] = save_wan_vae if isinstance(vae, WanVAE) else save_lean_vae
     save(vae, output / "export", dtype=torch.float16)
     return metrics
 
@@ -95,12 +97,12 @@ def pretrain_prior(cfg: DictConfig, output: Path) -> dict[str, float]:
     vae = hydra.utils.instantiate(part.vae)
     folder = Path(part.bank_folder)
     banks = [
-        build_bank(
-            folder, vae, clips=b.clips, frames=b.frames, size=tuple(b.size), seed=cfg.seed
-        )
+        build_bank(folder, vae, clips=b.clips, frames=b.frames, size=tuple(b.size), seed=cfg.seed)
         for b in part.banks
     ]
-    held_out = build_bank(folder, vae, clips=16, frames=33, size=(128, 128), seed=part.held_out_seed)
+    held_out = build_bank(
+        folder, vae, clips=16, frames=33, size=(128, 128), seed=part.held_out_seed
+    )
     transformer = hydra.utils.instantiate(part.transformer, _convert_="all")
     transformer.reset_parameters()
     prior = Prior(transformer, hydra.utils.instantiate(part.text_encoder))

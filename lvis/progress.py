@@ -48,7 +48,9 @@ def progress_bar(unit: str) -> Progress:
     )
 
 
-def track(items: Iterable[Item], *, description: str, unit: str, total: int | None = None) -> Iterator[Item]:
+def track(
+    items: Iterable[Item], *, description: str, unit: str, total: int | None = None
+) -> Iterator[Item]:
     """Iterate with a progress bar; `total` is taken from `items` when it has a length."""
     if total is None and isinstance(items, Sized):
         total = len(items)

@@ -1,13 +1,13 @@
 """Curves of the tiny world's pretraining, and what its teacher draws: `python experiments/tiny_world/plot.py`.
 
-Reads outputs/pretrain/*/*/{curve,validation}.csv, keeps copies in curves/, writes curves.png and samples.png beside itself.
+Reads outputs/pretrain/*/*/{curve,validation}.csv, keeps copies in curves/, writes curves.png and samples.png.
 """
 
 import csv
 import shutil
 from pathlib import Path
 
-import matplotlib
+import matplotlib  # noqa: TID253
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: TID253
@@ -42,8 +42,12 @@ def read(path: Path) -> dict[str, list[float]]:
 
 
 def plot_curves() -> None:
-    names = sorted(path.stem.removesuffix("_curve") for path in (HERE / "curves").glob("*_curve.csv"))
-    figure, axes = plt.subplots(2, len(names), figsize=(3.6 * len(names), 5.6), layout="constrained")
+    names = sorted(
+        path.stem.removesuffix("_curve") for path in (HERE / "curves").glob("*_curve.csv")
+    )
+    figure, axes = plt.subplots(
+        2, len(names), figsize=(3.6 * len(names), 5.6), layout="constrained"
+    )
     for (top, bottom), name in zip(axes.T, names, strict=True):
         curve = read(HERE / "curves" / f"{name}_curve.csv")
         top.plot(curve["step"], curve["loss"], linewidth=0.8)

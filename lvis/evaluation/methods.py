@@ -20,7 +20,9 @@ class Restoration:
     time_to_first_frame: float | None = None
 
 
-def solve(solver: Solver, operator: LinearOperator, y: Tensor, size: tuple[int, int], seed: int) -> Restoration:
+def solve(
+    solver: Solver, operator: LinearOperator, y: Tensor, size: tuple[int, int], seed: int
+) -> Restoration:
     """The whole measurement y (1, 3, T, H_y, W_y) through the solver's stream, block by block."""
     with solver.open(operator, size=size, seed=seed) as stream:
         blocks = [*stream.push(y), *stream.finish()]

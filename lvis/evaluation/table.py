@@ -28,7 +28,9 @@ def summary(rows: Iterable[Row], methods: Sequence[str]) -> str:
 
     The student's gain over D(E(y)) is paired: a mean over clips of the difference, with its standard error.
     """
-    groups: dict[tuple[str, str, str], dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
+    groups: dict[tuple[str, str, str], dict[str, list[Row]]] = defaultdict(
+        lambda: defaultdict(list)
+    )
     for row in rows:
         groups[row["clips"], row["task"], row["vae"]][row["method"]].append(row)
     head = ["clips", "task", "vae", "n", *methods, "student - D(E(y))"]

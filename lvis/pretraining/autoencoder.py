@@ -4,18 +4,20 @@ from collections.abc import Callable, Iterable
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from lvis.metrics import psnr_frames
+from lvis.vae import LeanVAE, VideoVAE, WanVAE
 
 
 def reconstruction_loss(
-    vae: nn.Module, *, latent_noise: float, frames_as_images: bool, l1_weight: float
+    vae: VideoVAE, *, latent_noise: float, frames_as_images: bool, l1_weight: float
 ) -> Callable[[dict], dict[str, Tensor]]:
     """Mean squared error plus `l1_weight` times the mean absolute one, through noisy latents.
 
-    Squared error first of all: with L1 and L1 on image gradients, whose gradients do not shrink with the error, the tiny
-    wan VAE sat at 14 dB while squared error took it to 18 in the same 40 seconds. No KL term either: sampled from an
+    Squared error first of all: with L1 and L1 on image gradients, whose gradients do not shrink with the error,
+    the tiny wan VAE sat at 14 dB while squared error took it to 18 in the same 40 seconds. No KL term
+    either: sampled from an
     untrained posterior (variance 1), the latents drown and it never learns; relative noise smooths them instead.
 
     Args:
@@ -40,7 +42,7 @@ def reconstruction_loss(
     return loss_of
 
 
-def reconstruction_psnr(vae: nn.Module, batches: Iterable[dict]) -> Callable[[], dict[str, float]]:
+def reconstruction_psnr(vae: VideoVAE, batches: Iterable[dict]) -> Callable[[], dict[str, float]]:
     """A validation: mean PSNR over frames of held-out clips (dB)."""
     videos = [batch["video"] for batch in batches]
 
@@ -52,7 +54,9 @@ def reconstruction_psnr(vae: nn.Module, batches: Iterable[dict]) -> Callable[[],
 
 
 @torch.no_grad()
-def latent_statistics(vae: nn.Module, videos: list[Tensor]) -> tuple[list[float], list[float]]:
+def latent_statistics(
+    vae: WanVAE | LeanVAE, videos: list[Tensor]
+) -> tuple[list[float], list[float]]:
     """Mean and standard deviation a channel of the latents of some videos (each (3, T, H, W)).
 
     They are of the latents before normalisation, whatever statistics `vae` has now. The first latent frame of a clip is

@@ -1,7 +1,7 @@
 """Starting a causal video VAE as an image VAE: every 3-D kernel looks at the present frame only.
 
-Trained from the usual initialisation, the tiny Wan VAE sat on a plateau for hundreds of steps; on single images, and then
-inflated, it learns at once. With these kernels a video is coded frame by frame, latents are averages of four
+Trained from the usual initialisation, the tiny Wan VAE sat on a plateau for hundreds of steps; on single images,
+and then inflated, it learns at once. With these kernels a video is coded frame by frame, latents are averages of four
 frames, and decoding repeats each of them four times, which is where video training takes over.
 """
 
@@ -25,7 +25,8 @@ def initialise_as_image_vae(net: AutoencoderKLWan) -> None:
             weight.zero_()
             present = weight[:, :, -1] if weight.ndim == 5 else weight
             nn.init.kaiming_normal_(present, nonlinearity="linear")
-            nn.init.zeros_(module.bias)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
     for module in net.modules():
         if isinstance(module, WanResidualBlock):
             module.conv2.weight.mul_(RESIDUAL_GAIN)

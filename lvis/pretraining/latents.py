@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
 from torch.utils.data import Dataset
 
 from lvis.data.synthetic import synthetic_clip
 from lvis.files import write_text
 from lvis.progress import track
+from lvis.vae import VideoVAE
 
 LATENT_CHANNELS = 16
 
@@ -24,7 +24,7 @@ def bank_name(size: tuple[int, int], frames: int, seed: int) -> str:
 
 @torch.no_grad()
 def build_bank(
-    folder: Path, vae: nn.Module, *, clips: int, frames: int, size: tuple[int, int], seed: int
+    folder: Path, vae: VideoVAE, *, clips: int, frames: int, size: tuple[int, int], seed: int
 ) -> Path:
     """Encode clips 0 .. `clips` - 1 of `seed` into `folder`; goes on where an earlier call stopped.
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -53,7 +54,7 @@ def fit(
     average = torch.optim.swa_utils.AveragedModel(
         net, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(EMA_DECAY)
     )
-    parts = {"net": net, "average": average}
+    parts: dict[str, Any] = {"net": net, "average": average}
     parts |= {f"optimizer{i}": optimizer for i, optimizer in enumerate(optims)}
     parts |= {f"schedule{i}": schedule for i, schedule in enumerate(schedules)}
     step = _resume(folder / "checkpoint.pt", parts)
@@ -79,7 +80,10 @@ def fit(
             if step % plan.log_every == 0:
                 values = {name: value.item() for name, value in losses.items()}
                 seconds = time.perf_counter() - started
-                _append(folder / "curve.csv", {"step": step, "seconds": seconds, "norm": norm.item(), **values})
+                _append(
+                    folder / "curve.csv",
+                    {"step": step, "seconds": seconds, "norm": norm.item(), **values},
+                )
             if step % plan.validate_every == 0 or step == plan.steps:
                 with _weights_of(net, average), torch.no_grad():
                     metrics = validate()
@@ -117,7 +121,9 @@ def _resume(path: Path, parts: dict) -> int:
 
 def _save(path: Path, parts: dict, step: int) -> None:
     with replacing(path) as partial:
-        torch.save({"step": step} | {name: part.state_dict() for name, part in parts.items()}, partial)
+        torch.save(
+            {"step": step} | {name: part.state_dict() for name, part in parts.items()}, partial
+        )
 
 
 def _append(path: Path, row: dict[str, float]) -> None:

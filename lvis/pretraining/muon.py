@@ -22,15 +22,15 @@ class Muon(torch.optim.Optimizer):
     momentum         of the running sum of gradients
     """
 
-    def __init__(self, parameters: Iterable[nn.Parameter], lr: float, momentum: float = 0.9) -> None:
+    def __init__(
+        self, parameters: Iterable[nn.Parameter], lr: float, momentum: float = 0.9
+    ) -> None:
         super().__init__(parameters, {"lr": lr, "momentum": momentum})
 
     @torch.no_grad()
-    def step(self, closure=None) -> Tensor | None:
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Move every parameter that has a gradient; closures are not supported."""
+        assert closure is None, "closure"
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is None:
@@ -43,7 +43,6 @@ class Muon(torch.optim.Optimizer):
                 rows, columns = update.shape
                 scale = max(1.0, rows / columns) ** 0.5
                 parameter.add_(update.view_as(parameter).to(parameter), alpha=-group["lr"] * scale)
-        return loss
 
 
 def orthogonalised(matrix: Tensor) -> Tensor:

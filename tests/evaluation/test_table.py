@@ -16,7 +16,12 @@ def row(clip: str, method: str, psnr: float) -> dict:
 
 
 def test_means_and_the_paired_gain():
-    rows = [row("a", "D(E(y))", 20), row("b", "D(E(y))", 30), row("a", "student", 22), row("b", "student", 31)]
+    rows = [
+        row("a", "D(E(y))", 20),
+        row("b", "D(E(y))", 30),
+        row("a", "student", 22),
+        row("b", "student", 31),
+    ]
     line = summary(rows, ["D(E(y))", "student"]).splitlines()[2]
     assert "25.00 / 0.500" in line
     assert "26.50 / 0.500" in line

@@ -9,7 +9,9 @@ from lvis.vae import WanVAE
 
 def tiny_vae() -> WanVAE:
     torch.manual_seed(0)
-    vae = WanVAE.from_config({"base_dim": 4, "z_dim": 16, "dim_mult": [1, 1, 2, 2], "num_res_blocks": 1})
+    vae = WanVAE.from_config(
+        {"base_dim": 4, "z_dim": 16, "dim_mult": [1, 1, 2, 2], "num_res_blocks": 1}
+    )
     initialise_as_image_vae(vae.net)
     return vae
 
@@ -21,7 +23,9 @@ def test_an_inflated_vae_codes_a_still_clip_as_its_frame():
     latents = vae.encode(image.expand(-1, -1, 9, -1, -1))
     torch.testing.assert_close(latents, vae.encode(image).expand_as(latents), atol=1e-5, rtol=1e-5)
     video = vae.decode(latents)
-    torch.testing.assert_close(video, vae.decode(latents[:, :, :1]).expand_as(video), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        video, vae.decode(latents[:, :, :1]).expand_as(video), atol=1e-5, rtol=1e-5
+    )
 
 
 def test_the_decoder_stage_leaves_the_latents_alone():
@@ -58,7 +62,9 @@ def test_training_learns_and_a_finished_run_is_not_repeated(tmp_path):
     def validate() -> dict[str, float]:
         return {"mse": loss_of({"video": video})["mse"].item()}
 
-    plan = Plan(steps=40, adamw_rate=3e-3, muon_rate=0.02, warmup_steps=2, validate_every=20, log_every=10)
+    plan = Plan(
+        steps=40, adamw_rate=3e-3, muon_rate=0.02, warmup_steps=2, validate_every=20, log_every=10
+    )
 
     def batches():
         while True:

@@ -25,7 +25,9 @@ def test_a_zero_velocity_costs_the_variance_of_noise_and_latents():
 def test_the_text_encoder_is_trained_too():
     prior = tiny_prior()
     torch.nn.init.normal_(prior.transformer.net.proj_out.weight, std=0.1)
-    flow_matching_loss(prior, shift=1.0, text_dropout=0.0, autocast=False)(batch())["loss"].backward()
+    flow_matching_loss(prior, shift=1.0, text_dropout=0.0, autocast=False)(batch())[
+        "loss"
+    ].backward()
     gradients = [p.grad for p in prior.text_encoder.parameters() if p.grad is not None]
     assert gradients
     assert sum(g.abs().sum() for g in gradients) > 0
@@ -40,7 +42,9 @@ def test_errors_are_relative_to_predicting_the_mean():
 
 def test_a_bank_resumes_and_equals_one_made_at_once(tmp_path):
     torch.manual_seed(0)
-    vae = WanVAE.from_config({"base_dim": 4, "z_dim": 16, "dim_mult": [1, 1, 2, 2], "num_res_blocks": 1})
+    vae = WanVAE.from_config(
+        {"base_dim": 4, "z_dim": 16, "dim_mult": [1, 1, 2, 2], "num_res_blocks": 1}
+    )
     sizes = {"frames": 5, "size": (16, 16), "seed": 3}
     bank = build_bank(tmp_path / "a", vae, clips=3, **sizes)
     (bank / "count.txt").write_text("2")
