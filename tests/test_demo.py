@@ -1,5 +1,6 @@
 """The demo's page from clip to link, with random weights of a few thousand parameters."""
 
+from dataclasses import replace
 from fractions import Fraction
 from html.parser import HTMLParser
 from pathlib import Path
@@ -16,7 +17,7 @@ from lvis.demonstration.clips import DemoClip, camera_move, synthetic
 from lvis.demonstration.commands import override
 from lvis.demonstration.page import Page, write_page
 from lvis.demonstration.pictures import write_curves, write_strip, write_teaser
-from lvis.demonstration.restorations import METHODS, Restored, Score
+from lvis.demonstration.restorations import CEILING, METHODS, Restored, Score
 from lvis.demonstration.training import Trained, steps_that_fit
 from lvis.errors import UserError
 from lvis.vae import LeanVAE, WanVAE
@@ -162,6 +163,7 @@ def restored(folder: Path, clip: DemoClip) -> Restored:
     }
     still, video = write_strip(frames, folder, "inpaint_x", Fraction(16), 2)
     scores = {method: Score(20.0 + place, 0.5) for place, method in enumerate(METHODS)}
+    scores[CEILING] = Score(30.0, 0.9)
     return Restored(
         "inpaint",
         clip,
@@ -195,6 +197,8 @@ def test_page_tells_the_numbers_and_escapes_what_it_is_given(tmp_path):
     # the best of the row, and only that, is marked
     assert html.count('class="best"') == 1
     assert '<td class="best">23.00 / 0.500</td>' in html
+    assert "30.00 / 0.900" in page.text
+    assert "the pseudo-inverse has the higher PSNR" not in page.text
     assert all(not link.startswith("/") and (tmp_path / link).exists() for link in page.links)
 
 
@@ -202,6 +206,16 @@ def test_page_without_training_does_not_speak_of_it(tmp_path):
     clip = DemoClip("photograph", tmp_path / "x.mkv", "a camera move")
     index = write_page(Page([clip], [restored(tmp_path, clip)], None, {}, 0, 1.0), tmp_path)
     assert "Training works" not in index.read_text(encoding="utf-8")
+
+
+def test_page_says_where_the_student_is_behind(tmp_path):
+    clip = DemoClip("photograph", tmp_path / "x.mkv", "a camera move")
+    ahead = restored(tmp_path, clip)
+    behind = replace(ahead, scores=ahead.scores | {"pinv": Score(25.0, 0.9)})
+    index = write_page(Page([clip], [ahead, behind], None, {}, 0, 1.0), tmp_path)
+    html = index.read_text(encoding="utf-8")
+    assert "In 1 of 2 rows the pseudo-inverse has the higher PSNR" in html
+    assert '<td class="best">25.00 / 0.900</td>' in html
 
 
 def test_teaser_has_a_row_a_task_and_captions_once(tmp_path):

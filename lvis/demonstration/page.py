@@ -9,7 +9,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from lvis.demonstration.clips import DemoClip
-from lvis.demonstration.restorations import METHODS, Restored
+from lvis.demonstration.restorations import CEILING, METHODS, Restored
 from lvis.demonstration.training import Trained
 from lvis.files import write_text
 
@@ -72,6 +72,9 @@ def write_page(page: Page, folder: Path) -> Path:
     html = environment.get_template("page.html.j2").render(
         page=page,
         methods=METHODS,
+        ceiling=CEILING,
+        behind=[found for found in page.restored if _best(found) == "pinv"],
+        best=_best,
         tasks=[
             {
                 "name": task,
@@ -84,3 +87,8 @@ def write_page(page: Page, folder: Path) -> Path:
     )
     write_text(folder / "index.html", html)
     return folder / "index.html"
+
+
+def _best(restored: Restored) -> str:
+    """The method with the highest PSNR; of equals the last, so that a tie with pinv is not its win."""
+    return max(reversed(METHODS), key=lambda method: restored.scores[method].psnr)
