@@ -54,6 +54,8 @@ def entry(config_name: str) -> Callable[[Callable[[DictConfig], object]], Callab
                 if isinstance(error.__cause__, UserError):
                     fail(error.__cause__)
                 raise
+            except OmegaConfBaseException as error:
+                fail(error)
             except KeyboardInterrupt:
                 print("lvis: interrupted", file=sys.stderr)
                 raise SystemExit(130) from None

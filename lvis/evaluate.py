@@ -1,9 +1,12 @@
-"""`python -m lvis.evaluate task=inpaint vae=lean`: PSNR and SSIM of the student and what surrounds it, clip by clip.
+"""`python -m lvis.evaluate task=inpaint vae=lean`: PSNR and SSIM of a solver and what surrounds it, clip by clip.
 
-`-m task=inpaint,deblur,sr4 vae=wan,lean` fills one table. Rows that results.jsonl already has are not computed again.
+`-m task=inpaint,deblur,sr4 vae=wan,lean` fills one table; `-m solver=avis solver.t0=0.1,0.2 label='${solver.t0}'`
+makes one a setting. Rows that results.jsonl already has of the same solver and settings are not computed again.
 """
 
+import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -20,9 +23,13 @@ from lvis.files import write_text
 from lvis.operators import LinearOperator
 from lvis.progress import console, track
 from lvis.restoring.comparison import SideBySide
+from lvis.solvers.base import Solver
 from lvis.solvers.pinv import PinvSolver
 
-METHODS = ("pinv", "D(E(y))", "student", "D(E(x))")
+BASELINE, MEASURED, CEILING = "pinv", "D(E(y))", "D(E(x))"
+STUDENT = "student"
+# one table has the columns of all solvers that its rows name, in this order
+METHODS = (BASELINE, MEASURED, STUDENT, "avis", "avis_flash", CEILING)
 
 
 def evaluate(cfg: DictConfig) -> list[Row]:
@@ -38,7 +45,10 @@ def evaluate(cfg: DictConfig) -> list[Row]:
     have = {_key(row) for row in read_rows(results)}
     clips = list(named_clips(source, cfg.clips.count, cfg.clips.frames, size, cfg.seed))
     operator = instantiate(cfg.task.operator)
-    student = instantiate(cfg.solver)
+    solver = instantiate(cfg.solver)
+    settings = plain(cfg.solver)
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
+    methods = methods_of(solver)
     for index, (name, clean) in enumerate(
         track(clips, description=f"{cfg.task.name} {cfg.vae.name}", unit="clips")
     ):
@@ -48,16 +58,17 @@ def evaluate(cfg: DictConfig) -> list[Row]:
             "task": cfg.task.name,
             "vae": cfg.vae.name,
             "label": cfg.label,
+            "solver": digest,
             "seed": cfg.seed,
             "frames": cfg.clips.frames,
             "size": list(size),
         }
-        if all(_key({**about, "method": method}) in have for method in METHODS):
+        if all(_key({**about, "method": method}) in have for method in methods):
             continue
         generator = torch.Generator().manual_seed(cfg.seed + index)
         fixed = operator.realise(clean.shape, generator)
         y = fixed.measure(clean, generator)
-        restored = compare(fixed, y, clean, student, cfg.seed)
+        restored = compare(fixed, y, clean, solver, cfg.seed)
         rows = [
             {
                 **about,
@@ -74,26 +85,38 @@ def evaluate(cfg: DictConfig) -> list[Row]:
         if index < cfg.clips.pictures:
             stem = f"{cfg.label}_{cfg.task.name}_{cfg.vae.name}_{name}"
             save_picture(output / "pictures" / f"{stem}.png", fixed.lift(y), restored, clean)
-    write_text(output / "config.json", json.dumps(plain(cfg), indent=2, default=str))
+    write_text(output / "configs" / f"{digest}.json", json.dumps(plain(cfg), indent=2, default=str))
     rows = read_rows(results)
     for label in sorted({row["label"] for row in rows}):
-        table = summary([row for row in rows if row["label"] == label], METHODS)
+        labelled = [row for row in rows if row["label"] == label]
+        named = {row["method"] for row in labelled}
+        known = [method for method in METHODS if method in named]
+        table = summary(labelled, [*known, *sorted(named - set(METHODS))])
         write_text(output / f"table_{label}.md", table)
     console.print(table, markup=False)
     return rows
 
 
+def methods_of(solver: Solver) -> tuple[str, ...]:
+    """What is compared for a solver: itself, the baseline, and where it has a VAE the two marks that frame it."""
+    has_vae = hasattr(solver, "vae")
+    wanted = {BASELINE, solver.name} | ({MEASURED, CEILING} if has_vae else set())
+    return tuple(sorted(wanted, key=lambda name: (*METHODS, name).index(name)))
+
+
+@torch.inference_mode()
 def compare(
-    operator: LinearOperator, y: Tensor, clean: Tensor, student, seed: int
+    operator: LinearOperator, y: Tensor, clean: Tensor, solver: Solver, seed: int
 ) -> dict[str, Restoration]:
     """Every method's answer for one measurement y of `clean` (1, 3, T, H, W)."""
     size = (clean.shape[3], clean.shape[4])
-    return {
-        "pinv": solve(PinvSolver(student.device), operator, y, size, seed),
-        "D(E(y))": through_vae(student.vae, operator.lift(y)),
-        "student": solve(student, operator, y, size, seed),
-        "D(E(x))": through_vae(student.vae, clean),
+    how: dict[str, Callable[[], Restoration]] = {
+        BASELINE: lambda: solve(PinvSolver(solver.device), operator, y, size, seed),
+        MEASURED: lambda: through_vae(solver.vae, operator.lift(y)),  # type: ignore[attr-defined]
+        CEILING: lambda: through_vae(solver.vae, clean),  # type: ignore[attr-defined]
+        solver.name: lambda: solve(solver, operator, y, size, seed),
     }
+    return {name: how[name]() for name in methods_of(solver)}
 
 
 def save_picture(
@@ -117,8 +140,19 @@ def save_picture(
 
 def _key(row: Row) -> tuple:
     return tuple(
-        json.dumps(row[name])
-        for name in ("clips", "clip", "task", "vae", "label", "method", "seed", "frames", "size")
+        json.dumps(row.get(name))
+        for name in (
+            "clips",
+            "clip",
+            "task",
+            "vae",
+            "label",
+            "solver",
+            "method",
+            "seed",
+            "frames",
+            "size",
+        )
     )
 
 

@@ -1,8 +1,9 @@
-"""`python -m lvis.pretrain part=wan_vae | lean_vae | teacher`: train one part of the tiny world.
+"""`python -m lvis.pretrain part=wan_vae | lean_vae | teacher | causal_prior`: one part of the tiny world.
 
 Run again with the same arguments, it resumes. The trained part is exported to `<output>/export`.
 """
 
+import copy
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,12 @@ from lvis.pretraining.autoencoder import (
     reconstruction_loss,
     reconstruction_psnr,
 )
+from lvis.pretraining.causal import (
+    BlockCausal,
+    consistency_loss,
+    forcing_loss,
+    streaming_errors,
+)
 from lvis.pretraining.inflation import initialise_as_image_vae
 from lvis.pretraining.latents import LatentBank, MixedBatches, build_bank
 from lvis.pretraining.loop import Plan, fit
@@ -40,7 +47,11 @@ def pretrain(cfg: DictConfig) -> dict[str, float]:
     Raises:
         UserError: an unknown kind of part.
     """
-    recipes = {"autoencoder": pretrain_autoencoder, "prior": pretrain_prior}
+    recipes = {
+        "autoencoder": pretrain_autoencoder,
+        "prior": pretrain_prior,
+        "causal": pretrain_causal,
+    }
     if cfg.part.kind not in recipes:
         raise UserError(f"part.kind={cfg.part.kind} is not one of {', '.join(recipes)}")
     if cfg.threads:
@@ -94,33 +105,61 @@ def is_of_encoder(name: str) -> bool:
 def pretrain_prior(cfg: DictConfig, output: Path) -> dict[str, float]:
     """Encode the clips of `cfg.part.banks`, then flow matching on them."""
     part = cfg.part
+    batches, held_out = latent_batches(part, cfg.seed)
+    transformer = hydra.utils.instantiate(part.transformer, _convert_="all")
+    transformer.reset_parameters()
+    prior = Prior(transformer, hydra.utils.instantiate(part.text_encoder))
+    loss_of = flow_matching_loss(
+        prior, shift=part.shift, text_dropout=part.text_dropout, autocast=cfg.bf16
+    )
+    validate = denoising_errors(prior, held_out, cfg.bf16)
+    metrics = fit(prior, loss_of, validate, batches, plan(part), output / "flow")
+    save_transformer(transformer, output / "export" / "teacher", dtype=torch.float16)
+    save_text_encoder(prior.text_encoder, output / "export" / "text_encoder", dtype=torch.float16)
+    return metrics
+
+
+def pretrain_causal(cfg: DictConfig, output: Path) -> dict[str, float]:
+    """Diffusion forcing of the teacher through the block-causal mask, then consistency distillation of that."""
+    part = cfg.part
+    batches, held_out = latent_batches(part, cfg.seed)
+    prior = BlockCausal(
+        hydra.utils.instantiate(part.transformer),
+        hydra.utils.instantiate(part.text_encoder),
+        part.block_size,
+    )
+    validate = streaming_errors(prior, held_out)
+    shared = {"shift": part.shift, "clean_share": part.clean_share}
+    shared |= {"text_dropout": part.text_dropout}
+    forcing = forcing_loss(prior, **shared)
+    fit(prior, forcing, validate, batches, plan(part.stages.forcing), output / "forcing")
+    teacher = copy.deepcopy(prior).requires_grad_(False)
+    distilling = consistency_loss(prior, teacher, steps=part.consistency_steps, **shared)
+    metrics = fit(
+        prior, distilling, validate, batches, plan(part.stages.consistency), output / "consistency"
+    )
+    save_transformer(prior.transformer, output / "export" / "prior", dtype=torch.float16)
+    return metrics
+
+
+def latent_batches(part: DictConfig, seed: int) -> tuple[DataLoader, DataLoader]:
+    """Endless batches from `part.banks`, encoded first where they are not yet, and the held-out clips."""
     vae = hydra.utils.instantiate(part.vae)
     folder = Path(part.bank_folder)
     banks = [
-        build_bank(folder, vae, clips=b.clips, frames=b.frames, size=tuple(b.size), seed=cfg.seed)
+        build_bank(folder, vae, clips=b.clips, frames=b.frames, size=tuple(b.size), seed=seed)
         for b in part.banks
     ]
     held_out = build_bank(
         folder, vae, clips=16, frames=33, size=(128, 128), seed=part.held_out_seed
     )
-    transformer = hydra.utils.instantiate(part.transformer, _convert_="all")
-    transformer.reset_parameters()
-    prior = Prior(transformer, hydra.utils.instantiate(part.text_encoder))
-    batches = MixedBatches(
+    mixed = MixedBatches(
         [LatentBank(bank) for bank in banks],
         [b.batch_size for b in part.banks],
         [b.share for b in part.banks],
-        cfg.seed,
+        seed,
     )
-    loss_of = flow_matching_loss(
-        prior, shift=part.shift, text_dropout=part.text_dropout, autocast=cfg.bf16
-    )
-    validate = denoising_errors(prior, DataLoader(LatentBank(held_out), batch_size=8), cfg.bf16)
-    loader = DataLoader(batches, batch_size=None)
-    metrics = fit(prior, loss_of, validate, loader, plan(part), output / "flow")
-    save_transformer(transformer, output / "export" / "teacher", dtype=torch.float16)
-    save_text_encoder(prior.text_encoder, output / "export" / "text_encoder", dtype=torch.float16)
-    return metrics
+    return DataLoader(mixed, batch_size=None), DataLoader(LatentBank(held_out), batch_size=8)
 
 
 def plan(stage: DictConfig) -> Plan:

@@ -89,8 +89,8 @@ def restore_clip(
     assert observed.inverse is not None and observed.clean is not None
     vae = instantiate(cfg.vae.module)
     found = {name: Score(means[PSNR], means[SSIM]) for name, means in outcome.scores.items()}
-    for method, video in (("D(E(y))", observed.visible), (CEILING, observed.clean)):
-        found[method] = Score(**scores(through_vae(vae, video).video, observed.clean))
+    for method, shown in (("D(E(y))", observed.visible), (CEILING, observed.clean)):
+        found[method] = Score(**scores(through_vae(vae, shown).video, observed.clean))
     with open_source(str(output)) as source:
         rate, student = source.info.rate, np.stack(list(source))
     frames = {

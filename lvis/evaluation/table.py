@@ -26,20 +26,27 @@ def read_rows(path: Path) -> list[Row]:
 def summary(rows: Iterable[Row], methods: Sequence[str]) -> str:
     """PSNR / SSIM, mean over clips, a line for each (clips, task, vae) and a column a method.
 
-    The student's gain over D(E(y)) is paired: a mean over clips of the difference, with its standard error.
+    A student's gain over D(E(y)) is paired: a mean over clips of the difference, with its standard error. Rows of
+    one clip and method count once, the last of them.
     """
     groups: dict[tuple[str, str, str], dict[str, list[Row]]] = defaultdict(
         lambda: defaultdict(list)
     )
-    for row in rows:
+    latest = {
+        (row["clips"], row["task"], row["vae"], row["method"], row["clip"]): row for row in rows
+    }
+    for row in latest.values():
         groups[row["clips"], row["task"], row["vae"]][row["method"]].append(row)
-    head = ["clips", "task", "vae", "n", *methods, "student - D(E(y))"]
+    gains = ["student - D(E(y))"] if "student" in methods else []
+    head = ["clips", "task", "vae", "n", *methods, *gains]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for (clips, task, vae), found in sorted(groups.items()):
         cells = [_cell(found.get(method, [])) for method in methods]
         number = max(len(group) for group in found.values())
         lines.append(
-            "| " + " | ".join([clips, task, vae, str(number), *cells, _gain(found)]) + " |"
+            "| "
+            + " | ".join([clips, task, vae, str(number), *cells, *[_gain(found) for _ in gains]])
+            + " |"
         )
     return "\n".join(lines) + "\n"
 

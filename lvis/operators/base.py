@@ -220,7 +220,7 @@ class LinearOperator(nn.Module):
         Raises:
             UserError: this operator reads the future (`streamable` is False).
         """
-        self._require_streamable()
+        self.require_streamable()
         return self, torch.zeros(())
 
     def advance(self, state: StreamState | None, x_block: Tensor) -> StreamState:
@@ -229,10 +229,11 @@ class LinearOperator(nn.Module):
         Raises:
             UserError: this operator reads the future (`streamable` is False).
         """
-        self._require_streamable()
+        self.require_streamable()
         return StreamState(frames=(state.frames if state else 0) + x_block.shape[2])
 
-    def _require_streamable(self) -> None:
+    def require_streamable(self) -> None:
+        """Raises UserError when this operator reads the future."""
         if not self.streamable:
             raise UserError(self._unstreamable())
 

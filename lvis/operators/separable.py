@@ -114,7 +114,7 @@ class Separable(LinearOperator):
         return value
 
     def block(self, state: StreamState | None, num_frames: int) -> tuple[LinearOperator, Tensor]:
-        self._require_streamable()
+        self.require_streamable()
         time = self.axes[0]
         if not isinstance(time, CausalMean) or state is None or state.past is None:
             return self, torch.zeros(())

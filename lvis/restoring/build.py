@@ -25,6 +25,11 @@ def build(config: DictConfig) -> Any:
                 raise error from None
             innermost, error = error, error.__cause__
         reason = " ".join(str(innermost).split())
+        if isinstance(innermost, ImportError | AttributeError) and "Error locating" in str(wrapper):
+            raise UserError(
+                f"{config._target_} cannot be imported ({reason}); check the name, and that its "
+                "folder is the current one or on PYTHONPATH"
+            ) from wrapper
         raise UserError(
             f"{config._target_} does not take these values ({reason}); check its keys"
         ) from wrapper

@@ -122,7 +122,7 @@ def fit_to(frames: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
         max(height, round(frames.shape[1] * scale)),
         max(width, round(frames.shape[2] * scale)),
     )
-    planes = torch.from_numpy(frames).permute(0, 3, 1, 2).float()
+    planes = torch.tensor(frames).permute(0, 3, 1, 2).float()
     planes = F.interpolate(planes, size=cover, mode="bicubic", antialias=True, align_corners=False)
     top, left = (cover[0] - height) // 2, (cover[1] - width) // 2
     cut = planes[:, :, top : top + height, left : left + width].round().clamp(0, 255)

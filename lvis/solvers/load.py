@@ -9,9 +9,12 @@ from torch import Tensor
 
 from lvis.backbone import PromptCache
 from lvis.errors import UserError
+from lvis.solvers.avis import AVISSolver
+from lvis.solvers.correction import ProximalCorrection
+from lvis.solvers.initial import InitialEstimate
 from lvis.solvers.pinv import PinvSolver
 from lvis.solvers.student import StudentSolver
-from lvis.weights import load_student
+from lvis.weights import load_student, load_transformer
 
 PRECISIONS = {"fp32": "float32", "bf16": "bfloat16"}
 
@@ -87,6 +90,66 @@ def load_student_solver(
         window=window,
         sink=sink,
         context_pass=context_pass,
+        **settings,
+    )
+
+
+def load_avis_solver(
+    weights: str | None,
+    vae_name: str,
+    vae: Mapping[str, Any],
+    text_encoder: Mapping[str, Any],
+    init: str = "cg",
+    init_steps: int = 5,
+    infill: str = "nearest",
+    gamma: float = 1.0,
+    gamma_relative: bool = True,
+    correction_steps: int | None = None,
+    prompt_cache: str | None = None,
+    device: str = "auto",
+    precision: str = "fp32",
+    prior: Mapping[str, Any] | None = None,
+    **settings: Any,
+) -> AVISSolver:
+    """AVIS with its block-causal prior, VAE and text encoder.
+
+    Args:
+        weights: source of the prior (docs/architecture.md, "Weights").
+        vae_name, vae: the configuration of the VAE, which must be the prior's own, "wan".
+        init, init_steps, infill: see `InitialEstimate`.
+        gamma, gamma_relative, correction_steps: see `ProximalCorrection`.
+        prior: further options of `load_transformer`, such as sizes and `weights="random"`.
+        settings: of `AVISSolver`.
+        prompt_cache, device, precision: as for `load_student_solver`.
+
+    Raises:
+        UserError: no such weights, device or precision; another VAE than the prior's; settings out
+            of range.
+    """
+    from hydra.utils import instantiate
+
+    if weights is None:
+        raise UserError(
+            "this model names no block-causal prior; give one, such as Self-Forcing's, as "
+            "solver.weights=FILE"
+        )
+    if vae_name != "wan":
+        raise UserError(
+            f"solver=avis works in its prior's own latent space and cannot use vae={vae_name}; "
+            "leave vae out, or set vae=wan"
+        )
+    if precision not in PRECISIONS:
+        raise UserError(f"precision={precision} is not known; use one of {', '.join(PRECISIONS)}")
+    place = pick_device(device)
+    options = {**(prior or {}), "dtype": PRECISIONS[precision]}
+    transformer = load_transformer(weights, **options)
+    decoding = {"decode_dtype": PRECISIONS[precision]} if precision != "fp32" else {}
+    return AVISSolver(
+        transformer.to(place),
+        instantiate(vae, **decoding).to(place),
+        _embedder(text_encoder, prompt_cache),
+        initial=InitialEstimate(init, init_steps, infill),
+        correction=ProximalCorrection(gamma, gamma_relative, correction_steps),
         **settings,
     )
 

@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from lvis.backbone import WanTransformer
-from lvis.solvers import StudentSolver
+from lvis.solvers import AVISSolver, StudentSolver
 from lvis.vae.lean import LeanVAE
 
 TEXT_DIM = 8
 
 
-def build_student(**settings) -> StudentSolver:
+def tiny_transformer() -> WanTransformer:
     torch.manual_seed(0)
     transformer = WanTransformer(
         num_attention_heads=2,
@@ -26,10 +26,19 @@ def build_student(**settings) -> StudentSolver:
     transformer.reset_parameters()
     # a velocity of zero would make the student the identity and hide its mistakes
     torch.nn.init.normal_(transformer.net.proj_out.weight, std=0.1)
-    vae = tiny_vae()
-    return StudentSolver(
-        transformer, vae, lambda prompts: torch.ones(len(prompts), 2, TEXT_DIM), **settings
-    )
+    return transformer
+
+
+def embed_text(prompts) -> torch.Tensor:
+    return torch.ones(len(prompts), 2, TEXT_DIM)
+
+
+def build_student(**settings) -> StudentSolver:
+    return StudentSolver(tiny_transformer(), tiny_vae(), embed_text, **settings)
+
+
+def build_avis(**settings) -> AVISSolver:
+    return AVISSolver(tiny_transformer(), tiny_vae(), embed_text, **settings)
 
 
 def tiny_vae() -> LeanVAE:
@@ -42,3 +51,9 @@ def tiny_vae() -> LeanVAE:
 def tiny_student() -> Callable[..., StudentSolver]:
     """Makes one, with `StudentSolver`'s settings."""
     return build_student
+
+
+@pytest.fixture(scope="session")
+def tiny_avis() -> Callable[..., AVISSolver]:
+    """Makes one, with `AVISSolver`'s settings."""
+    return build_avis
