@@ -1,0 +1,101 @@
+"""960 frames through AVIS Flash, AVIS Flash with re-injection, and AVIS: cost and quality a block.
+
+    python experiments/avis/long_video.py [frames] [side]
+
+Writes outputs/avis/long_video.json and long_video.png beside this file. The clip is synthetic.
+"""
+
+import json
+import resource
+import sys
+import time
+from pathlib import Path
+
+import matplotlib  # noqa: TID253
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: TID253
+import torch
+from hydra.utils import instantiate
+
+from lvis.config import compose
+from lvis.data.synthetic import synthetic_clip
+from lvis.memory import keep_freed_memory
+from lvis.metrics import psnr_frames
+from lvis.progress import track
+from lvis.solvers import AVISSolver, block_frames
+
+RUNS = {
+    "AVIS Flash": ["solver=avis_flash"],
+    "AVIS Flash, every 7th block": ["solver=avis_flash", "solver.reinject_every=7"],
+    "AVIS": ["solver=avis"],
+}
+
+
+def restore(overrides: list[str], clip: torch.Tensor) -> dict[str, list[float]]:
+    """Seconds, resident memory (MB) and PSNR (dB) of every block of (1, 3, T, H, W)."""
+    cfg = compose(
+        "restore",
+        [
+            "task=inpaint",
+            *overrides,
+            "model.teacher_vae.encode_dtype=bfloat16",
+            "model.teacher_vae.decode_dtype=bfloat16",
+        ],
+    )
+    solver: AVISSolver = instantiate(cfg.solver)
+    operator = instantiate(cfg.task.operator).realise(clip.shape)
+    first, later = block_frames(solver.block_size)
+    found: dict[str, list[float]] = {"seconds": [], "memory": [], "psnr": [], "corrected": []}
+    with solver.open(operator, (clip.shape[3], clip.shape[4])) as stream:
+        lengths = [first, *[later] * ((clip.shape[2] - first) // later)]
+        for index, clean in enumerate(track(clip.split(lengths, dim=2), description="blocks")):
+            here, _ = operator.block(None, clean.shape[2])
+            began = time.perf_counter()
+            [restored] = stream.push(here(clean))
+            found["seconds"].append(time.perf_counter() - began)
+            found["memory"].append(resident())
+            found["psnr"].append(psnr_frames(restored, clean).mean().item())
+            found["corrected"].append(float(solver.corrects(index)))
+    return found
+
+
+def resident() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 2**20
+
+
+def main() -> None:
+    keep_freed_memory()
+    frames = int(sys.argv[1]) if len(sys.argv) > 1 else 957
+    side = int(sys.argv[2]) if len(sys.argv) > 2 else 128
+    assert (frames - 9) % 12 == 0, "9 + 12 n frames"
+    clip = synthetic_clip(7, 1, frames, (side, side)).video[None]
+    results = {name: restore(overrides, clip) for name, overrides in RUNS.items()}
+    output = Path("outputs/avis/long_video.json")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(json.dumps(results))
+    figure, axes = plt.subplots(3, 1, figsize=(9, 8), sharex=True, layout="constrained")
+    for name, found in results.items():
+        for axis, key in zip(axes, ("seconds", "memory", "psnr"), strict=True):
+            axis.plot(range(1, len(found[key]) + 1), found[key], label=name, linewidth=1)
+    for axis, label in zip(
+        axes, ("seconds a block", "resident memory (MB)", "PSNR (dB)"), strict=True
+    ):
+        axis.set(ylabel=label)
+        axis.grid(alpha=0.3)
+    axes[0].set(ylim=(0, None))
+    axes[1].set(ylim=(0, None))
+    axes[0].legend()
+    axes[-1].set(xlabel="block")
+    figure.savefig(Path(__file__).with_name("long_video.png"), dpi=110)
+    for name, found in results.items():
+        quarter = len(found["seconds"]) // 4
+        for key in ("seconds", "memory", "psnr"):
+            early = sum(found[key][1 : quarter + 1]) / quarter
+            late = sum(found[key][-quarter:]) / quarter
+            print(f"{name:30} {key:8} first quarter {early:8.3f}  last quarter {late:8.3f}")
+
+
+if __name__ == "__main__":
+    main()
