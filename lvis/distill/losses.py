@@ -139,7 +139,11 @@ class Losses(nn.Module):
         x_hat = None if latent and not self.bridged else self.bridge.to_video(z_hat)
         estimate = z_hat if latent else x_hat
         assert estimate is not None
-        terms = {"likelihood": objective.likelihood(measurement.y, measurement.operator, estimate)}
+        terms = {
+            "likelihood": objective.likelihood(
+                measurement.y, measurement.operator, estimate, self.settings.likelihood_norm
+            )
+        }
         terms["total"] = self.settings.likelihood_weight * terms["likelihood"]
         if prior_weight == 0:
             if not wants_target:

@@ -6,6 +6,7 @@ import torch
 from lvis.distill import objective
 from lvis.distill.settings import Settings
 from lvis.errors import UserError
+from lvis.operators import Downsampling, Inpainting
 
 
 def test_prior_loss_has_the_gradient_it_was_given():
@@ -63,3 +64,25 @@ def test_warm_up_ramps_or_gates():
 def test_a_setting_out_of_range_is_named(settings_values, change, sentence):
     with pytest.raises(UserError, match=sentence):
         Settings.of({**settings_values, **change})
+
+
+def test_the_pseudo_inverse_norm_counts_every_direction_that_the_operator_keeps_alike():
+    """|A^+ (A x - A x_hat)|^2 is the error within A's row space, whatever A does to it in size."""
+    estimate, clean = torch.randn(2, 1, 3, 1, 16, 16, dtype=torch.float64)
+    pool = Downsampling(4)
+    found = objective.likelihood(pool(clean), pool, estimate, "pseudo_inverse")
+    kept = (clean - estimate).unflatten(-1, (4, 4)).unflatten(-3, (4, 4)).mean(dim=(-1, -3))
+    torch.testing.assert_close(found, kept.square().mean().float(), rtol=1e-4, atol=0)
+    # the paper's norm is the same up to the singular value, 1/16 in its square and 16 times fewer elements
+    plain = objective.likelihood(pool(clean), pool, estimate)
+    torch.testing.assert_close(plain, found, rtol=1e-4, atol=0)
+
+
+def test_both_norms_are_one_for_a_mask():
+    estimate, clean = torch.randn(2, 1, 3, 5, 16, 16)
+    mask = Inpainting()
+    norms = [
+        objective.likelihood(mask(clean), mask, estimate, norm)
+        for norm in objective.LIKELIHOOD_NORMS
+    ]
+    torch.testing.assert_close(*norms)
