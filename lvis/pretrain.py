@@ -110,9 +110,9 @@ def pretrain_prior(cfg: DictConfig, output: Path) -> dict[str, float]:
     transformer.reset_parameters()
     prior = Prior(transformer, hydra.utils.instantiate(part.text_encoder))
     loss_of = flow_matching_loss(
-        prior, shift=part.shift, text_dropout=part.text_dropout, autocast=cfg.bf16
+        prior, shift=part.shift, text_dropout=part.text_dropout, autocast=part.autocast
     )
-    validate = denoising_errors(prior, held_out, cfg.bf16)
+    validate = denoising_errors(prior, held_out, part.autocast)
     metrics = fit(prior, loss_of, validate, batches, plan(part), output / "flow")
     save_transformer(transformer, output / "export" / "teacher", dtype=torch.float16)
     save_text_encoder(prior.text_encoder, output / "export" / "text_encoder", dtype=torch.float16)

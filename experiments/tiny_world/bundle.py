@@ -1,7 +1,8 @@
-"""Copy what was trained into the package: `python experiments/tiny_world/bundle.py [parts | students]`.
+"""Copy what was trained into the package: `python experiments/tiny_world/bundle.py [parts | prior | students]`.
 
 parts     the exports of lvis.pretrain: wan_vae, lean_vae, teacher, text_encoder (float16)
-students  outputs/<task>_<vae>_tiny/student of lvis.train, packed as 8-bit differences from the teacher
+prior     the block-causal few-step prior of lvis.pretrain, packed as 8-bit differences from the teacher
+students  outputs/<task>_<vae>_tiny/student of lvis.train, packed likewise
 """
 
 import json
@@ -20,6 +21,7 @@ PARTS = {
     "teacher": "teacher/export/teacher",
     "text_encoder": "teacher/export/text_encoder",
 }
+PRIOR = "causal_prior/export/prior"
 TASKS, VAES = ("inpaint", "deblur", "sr4"), ("wan", "lean")
 MOST_BYTES = 25_000_000
 
@@ -28,6 +30,12 @@ def bundle_parts() -> None:
     for name, folder in PARTS.items():
         if (OUTPUTS / "pretrain" / folder).is_dir():
             shutil.copytree(OUTPUTS / "pretrain" / folder, BUNDLED / name, dirs_exist_ok=True)
+
+
+def bundle_prior() -> None:
+    base = load_transformer("bundled:tiny/teacher").net.state_dict()
+    prior = load_transformer(str(OUTPUTS / "pretrain" / PRIOR))
+    save_packed_student(prior, BUNDLED / "prior", base, {})
 
 
 def bundle_students() -> None:
@@ -44,9 +52,11 @@ def bundle_students() -> None:
 
 
 def main() -> None:
-    wanted = sys.argv[1:] or ["parts", "students"]
+    wanted = sys.argv[1:] or ["parts", "prior", "students"]
     if "parts" in wanted:
         bundle_parts()
+    if "prior" in wanted:
+        bundle_prior()
     if "students" in wanted:
         bundle_students()
     sizes = {

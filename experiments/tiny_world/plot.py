@@ -74,7 +74,7 @@ def draw_samples(scale: float = 3.0, steps: int = 40) -> None:
         text_encoder(list(PROMPTS)),
         text_encoder([""] * len(PROMPTS)),
         steps=steps,
-        shift=1.5,
+        shift=3.0,
         scale=scale,
         generator=generator,
     )

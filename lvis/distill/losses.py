@@ -139,12 +139,13 @@ class Losses(nn.Module):
         x_hat = None if latent and not self.bridged else self.bridge.to_video(z_hat)
         estimate = z_hat if latent else x_hat
         assert estimate is not None
-        terms = {
-            "likelihood": objective.likelihood(
-                measurement.y, measurement.operator, estimate, self.settings.likelihood_norm
-            )
-        }
-        terms["total"] = self.settings.likelihood_weight * terms["likelihood"]
+        residuals = objective.likelihood(
+            measurement.y, measurement.operator, estimate, self.settings.likelihood_norm
+        )
+        terms = {"likelihood": residuals.mean()}
+        terms["total"] = self.settings.likelihood_weight * objective.over_clips(
+            residuals, self.settings.likelihood_mean
+        )
         if prior_weight == 0:
             if not wants_target:
                 return terms, None

@@ -16,13 +16,14 @@ PIXELS_PER_LATENT = 8
 
 CRITIC_LOSSES = ("flow", "epsilon")
 RAMPS = ("gate", "linear")
+LIKELIHOOD_MEANS = ("arithmetic", "geometric")
 LIKELIHOOD_NORMS = ("measurement", "pseudo_inverse")
 
 
 def likelihood(
     measurement: Tensor, operator: LinearOperator, estimate: Tensor, norm: str = "measurement"
 ) -> Tensor:
-    """L_data = |y - A(x_hat)|^2 (Algorithm 1, line 9), as a mean over its elements.
+    """L_data = |y - A(x_hat)|^2 (Algorithm 1, line 9) of each clip, (B,), as a mean over its elements.
 
     Args:
         measurement: y, of the operator's measurement shape.
@@ -37,7 +38,18 @@ def likelihood(
     residual = operator(estimate).float() - measurement.float()
     if norm == "pseudo_inverse" and operator.space == "pixel":
         residual = operator.pinv(residual)
-    return residual.square().mean()
+    return residual.square().flatten(1).mean(dim=1)
+
+
+def over_clips(terms: Tensor, mean: str) -> Tensor:
+    """One loss of the clips' likelihoods (B,).
+
+    Args:
+        mean: "arithmetic", the paper's; "geometric" is the mean of the logarithms, whose gradient counts
+            what a clip gains relative to its own residual, so that detailed clips do not decide alone what
+            happens to smooth ones. Residuals below 1e-6 (66 dB) count as that.
+    """
+    return terms.mean() if mean == "arithmetic" else terms.clamp_min(1e-6).log().mean()
 
 
 def prior_gradient(target: Tensor, x0_teacher: Tensor, x0_critic: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from lvis.backbone.guidance import CONVENTIONS
-from lvis.distill.objective import CRITIC_LOSSES, LIKELIHOOD_NORMS, RAMPS
+from lvis.distill.objective import CRITIC_LOSSES, LIKELIHOOD_MEANS, LIKELIHOOD_NORMS, RAMPS
 from lvis.errors import UserError
 from lvis.solvers.one_step import PARAMETRIZATIONS
 from lvis.solvers.student import INPUTS
@@ -24,6 +24,7 @@ class Settings:
 
     likelihood_weight: float
     likelihood_norm: str  # measurement | pseudo_inverse
+    likelihood_mean: str  # arithmetic | geometric, over clips
     prior_weight: float  # lambda of Algorithm 1, line 22
     prior_on_masked_only: bool  # prior only where the operator's mask has a hole; others have none
     bridge: bool  # z_target = E(D'(z)) when the VAEs differ; false is the paper's ablation
@@ -64,6 +65,7 @@ class Settings:
         self._check_choice("guidance_convention", CONVENTIONS)
         self._check_choice("ramp", RAMPS)
         self._check_choice("likelihood_norm", LIKELIHOOD_NORMS)
+        self._check_choice("likelihood_mean", LIKELIHOOD_MEANS)
         self._check_choice("critic_loss", CRITIC_LOSSES)
         self._check_choice("parametrization", PARAMETRIZATIONS)
         self._check_choice("student_input", INPUTS)

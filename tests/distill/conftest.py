@@ -20,6 +20,7 @@ FRAMES, HEIGHT, WIDTH = 9, 32, 32
 DEFAULTS = {
     "likelihood_weight": 1.0,
     "likelihood_norm": "measurement",
+    "likelihood_mean": "arithmetic",
     "prior_weight": 1.0,
     "prior_on_masked_only": True,
     "bridge": True,

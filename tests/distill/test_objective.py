@@ -72,7 +72,7 @@ def test_the_pseudo_inverse_norm_counts_every_direction_that_the_operator_keeps_
     pool = Downsampling(4)
     found = objective.likelihood(pool(clean), pool, estimate, "pseudo_inverse")
     kept = (clean - estimate).unflatten(-1, (4, 4)).unflatten(-3, (4, 4)).mean(dim=(-1, -3))
-    torch.testing.assert_close(found, kept.square().mean().float(), rtol=1e-4, atol=0)
+    torch.testing.assert_close(found, kept.square().mean().float()[None], rtol=1e-4, atol=0)
     # the paper's norm is the same up to the singular value, 1/16 in its square and 16 times fewer elements
     plain = objective.likelihood(pool(clean), pool, estimate)
     torch.testing.assert_close(plain, found, rtol=1e-4, atol=0)
@@ -86,3 +86,11 @@ def test_both_norms_are_one_for_a_mask():
         for norm in objective.LIKELIHOOD_NORMS
     ]
     torch.testing.assert_close(*norms)
+
+
+def test_the_geometric_mean_counts_gains_relative_to_a_clips_own_residual():
+    residuals = torch.tensor([1e-1, 1e-4], requires_grad=True)
+    objective.over_clips(residuals, "geometric").backward()
+    torch.testing.assert_close(residuals.grad * residuals.detach(), torch.full((2,), 0.5))
+    assert objective.over_clips(residuals, "arithmetic") == residuals.mean()
+    assert torch.isfinite(objective.over_clips(torch.zeros(2), "geometric"))
