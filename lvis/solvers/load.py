@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lvis.backbone import PromptCache
+from lvis.backbone import PromptCache, WanTransformer
 from lvis.errors import UserError
 from lvis.solvers.pinv import PinvSolver
 from lvis.solvers.student import StudentSolver
@@ -26,7 +26,7 @@ def load_pinv_solver(device: str = "auto") -> PinvSolver:
 
 
 def load_student_solver(
-    weights: str | None,
+    weights: str | Mapping[str, Any] | None,
     task: str,
     vae_name: str,
     vae: Mapping[str, Any],
@@ -45,7 +45,8 @@ def load_student_solver(
     """A distilled student with its VAE and text encoder.
 
     Args:
-        weights: source of the student (docs/architecture.md, "Weights").
+        weights: source of the student (docs/architecture.md, "Weights"), or a configuration with
+            `_target_` that makes the transformer, such as one with random weights.
         task, vae_name: what it is wanted for; its record must not name another VAE.
         vae, text_encoder: configurations with `_target_`, instantiated here.
         timestep, parametrization, input: None takes what the weights' record says, or the defaults
@@ -69,7 +70,7 @@ def load_student_solver(
     if precision not in PRECISIONS:
         raise UserError(f"precision={precision} is not known; use one of {', '.join(PRECISIONS)}")
     place = pick_device(device)
-    transformer, record = load_student(weights, dtype=PRECISIONS[precision])
+    transformer, record = transformer_of(weights, PRECISIONS[precision])
     if record.get("vae", vae_name) != vae_name:
         raise UserError(
             f"the student {weights} was distilled with vae={record['vae']}, not vae={vae_name}; "
@@ -89,6 +90,21 @@ def load_student_solver(
         context_pass=context_pass,
         **settings,
     )
+
+
+def transformer_of(
+    weights: str | Mapping[str, Any], dtype: str
+) -> tuple[WanTransformer, dict[str, Any]]:
+    """The transformer of a source, or of a configuration with `_target_`, and what its record says.
+
+    Raises:
+        UserError: see `load_student`.
+    """
+    from hydra.utils import instantiate
+
+    if isinstance(weights, str):
+        return load_student(weights, dtype=dtype)
+    return instantiate(weights, dtype=dtype), {}
 
 
 def pick_device(name: str) -> torch.device:
