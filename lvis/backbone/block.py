@@ -59,9 +59,7 @@ class Block(WanTransformerBlock):
         normed = torch.addcmul(ffn_shift, self.norm3(hidden.float()), 1 + ffn_scale).to(dtype)
         return torch.addcmul(hidden.float(), self.ffn(normed).float(), ffn_gate).to(dtype)
 
-    def self_attention(
-        self, normed: Tensor, phases: Tensor, attend: Attend
-    ) -> Tensor:
+    def self_attention(self, normed: Tensor, phases: Tensor, attend: Attend) -> Tensor:
         heads = (self.attn1.heads, -1)
         value = self.attn1.to_v(normed).unflatten(-1, heads)
         query = rms_norm(self.attn1.norm_q, self.attn1.to_q(normed)).unflatten(-1, heads)
