@@ -29,7 +29,7 @@ class Block(WanTransformerBlock):
         self,
         hidden: Tensor,
         modulation: Tensor,
-        phases: tuple[Tensor, Tensor],
+        phases: Tensor,
         attend: Attend,
         text: Tensor | tuple[Tensor, Tensor],
     ) -> Tensor:
@@ -37,7 +37,7 @@ class Block(WanTransformerBlock):
         Args:
             hidden: (B, t, tokens per frame, D).
             modulation: float32 (B, t, 6, D), or (B, 1, 6, D) when all frames share a timestep.
-            phases: rotary cosines and sines of the tokens.
+            phases: rotary phases of the tokens, complex (N, 1, head_dim / 2).
             attend: self-attention over (B, N, heads, head_dim).
             text: embedded text (B, L, D), or its keys and values.
         """
@@ -45,9 +45,9 @@ class Block(WanTransformerBlock):
         table = self.scale_shift_table.float().unsqueeze(1) + modulation
         shift, scale, gate, ffn_shift, ffn_scale, ffn_gate = table.split(1, dim=2)
 
-        normed = (self.norm1(hidden.float()) * (1 + scale) + shift).to(dtype)
+        normed = torch.addcmul(shift, self.norm1(hidden.float()), 1 + scale).to(dtype)
         attended = self.self_attention(normed.flatten(1, 2), phases, attend)
-        hidden = (hidden.float() + attended.view_as(hidden) * gate).to(dtype)
+        hidden = torch.addcmul(hidden.float(), attended.view_as(hidden).float(), gate).to(dtype)
 
         normed = self.norm2(hidden.float()).to(dtype).flatten(1, 2)
         text_key, text_value = text if isinstance(text, tuple) else self.text_kv(text)
@@ -56,12 +56,10 @@ class Block(WanTransformerBlock):
         attended = attend_all(query, text_key, text_value).flatten(2)
         hidden = hidden + self.project(self.attn2, attended, dtype).view_as(hidden)
 
-        normed = (self.norm3(hidden.float()) * (1 + ffn_scale) + ffn_shift).to(dtype)
-        return (hidden.float() + self.ffn(normed).float() * ffn_gate).to(dtype)
+        normed = torch.addcmul(ffn_shift, self.norm3(hidden.float()), 1 + ffn_scale).to(dtype)
+        return torch.addcmul(hidden.float(), self.ffn(normed).float(), ffn_gate).to(dtype)
 
-    def self_attention(
-        self, normed: Tensor, phases: tuple[Tensor, Tensor], attend: Attend
-    ) -> Tensor:
+    def self_attention(self, normed: Tensor, phases: Tensor, attend: Attend) -> Tensor:
         heads = (self.attn1.heads, -1)
         value = self.attn1.to_v(normed).unflatten(-1, heads)
         query = rms_norm(self.attn1.norm_q, self.attn1.to_q(normed)).unflatten(-1, heads)

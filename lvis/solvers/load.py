@@ -7,14 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lvis.backbone import PromptCache
+from lvis.backbone import PromptCache, WanTransformer
 from lvis.errors import UserError
 from lvis.solvers.avis import AVISSolver
 from lvis.solvers.correction import ProximalCorrection
 from lvis.solvers.initial import InitialEstimate
 from lvis.solvers.pinv import PinvSolver
 from lvis.solvers.student import StudentSolver
-from lvis.weights import load_student, load_transformer
+from lvis.weights import load_student
 
 PRECISIONS = {"fp32": "float32", "bf16": "bfloat16"}
 
@@ -29,7 +29,7 @@ def load_pinv_solver(device: str = "auto") -> PinvSolver:
 
 
 def load_student_solver(
-    weights: str | None,
+    weights: str | Mapping[str, Any] | None,
     task: str,
     vae_name: str,
     vae: Mapping[str, Any],
@@ -48,7 +48,8 @@ def load_student_solver(
     """A distilled student with its VAE and text encoder.
 
     Args:
-        weights: source of the student (docs/architecture.md, "Weights").
+        weights: source of the student (docs/architecture.md, "Weights"), or a configuration with
+            `_target_` that makes the transformer, such as one with random weights.
         task, vae_name: what it is wanted for; its record must not name another VAE.
         vae, text_encoder: configurations with `_target_`, instantiated here.
         timestep, parametrization, input: None takes what the weights' record says, or the defaults
@@ -72,7 +73,7 @@ def load_student_solver(
     if precision not in PRECISIONS:
         raise UserError(f"precision={precision} is not known; use one of {', '.join(PRECISIONS)}")
     place = pick_device(device)
-    transformer, record = load_student(weights, dtype=PRECISIONS[precision])
+    transformer, record = transformer_of(weights, PRECISIONS[precision])
     if record.get("vae", vae_name) != vae_name:
         raise UserError(
             f"the student {weights} was distilled with vae={record['vae']}, not vae={vae_name}; "
@@ -95,7 +96,7 @@ def load_student_solver(
 
 
 def load_avis_solver(
-    weights: str | None,
+    weights: str | Mapping[str, Any] | None,
     vae_name: str,
     vae: Mapping[str, Any],
     text_encoder: Mapping[str, Any],
@@ -114,11 +115,11 @@ def load_avis_solver(
     """AVIS with its block-causal prior, VAE and text encoder.
 
     Args:
-        weights: source of the prior (docs/architecture.md, "Weights").
+        weights: source of the prior, or a configuration, as for `load_student_solver`.
         vae_name, vae: the configuration of the VAE, which must be the prior's own, "wan".
         init, init_steps, infill: see `InitialEstimate`.
         gamma, gamma_relative, correction_steps: see `ProximalCorrection`.
-        prior: further options of `load_transformer`, such as sizes and `weights="random"`.
+        prior: further options of `lvis.weights.load_student`, such as `config` and `text_len`.
         settings: of `AVISSolver`.
         prompt_cache, device, precision: as for `load_student_solver`.
 
@@ -141,8 +142,7 @@ def load_avis_solver(
     if precision not in PRECISIONS:
         raise UserError(f"precision={precision} is not known; use one of {', '.join(PRECISIONS)}")
     place = pick_device(device)
-    options = {**(prior or {}), "dtype": PRECISIONS[precision]}
-    transformer = load_transformer(weights, **options)
+    transformer, _ = transformer_of(weights, PRECISIONS[precision], **(prior or {}))
     decoding = {"decode_dtype": PRECISIONS[precision]} if precision != "fp32" else {}
     return AVISSolver(
         transformer.to(place),
@@ -152,6 +152,22 @@ def load_avis_solver(
         correction=ProximalCorrection(gamma, gamma_relative, correction_steps),
         **settings,
     )
+
+
+def transformer_of(
+    weights: str | Mapping[str, Any], dtype: str, **options: Any
+) -> tuple[WanTransformer, dict[str, Any]]:
+    """The transformer of a source, read with `options`, or of a configuration with `_target_`, and what
+    its record says.
+
+    Raises:
+        UserError: see `load_student`.
+    """
+    from hydra.utils import instantiate
+
+    if isinstance(weights, str):
+        return load_student(weights, dtype=dtype, **options)
+    return instantiate(weights, dtype=dtype), {}
 
 
 def pick_device(name: str) -> torch.device:

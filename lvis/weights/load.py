@@ -224,7 +224,7 @@ def _transformer(
         )
         sizes = architecture.from_config(said, source)
         sizes |= {"text_len": text_len} if text_len else {}
-        return seeded(lambda: WanTransformer(**sizes), seed).to(dtype).eval(), {}
+        return seeded(lambda: WanTransformer(**sizes), seed, dtype).eval(), {}
     found = resolve(source, TRANSFORMER)
     extra = safe.read_json(found.extra) if found.extra else {}
     base = _base(found)
@@ -291,8 +291,14 @@ def cast(state: dict[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
     return state
 
 
-def seeded(build: Callable[[], Module], seed: int) -> Module:
-    """What `build` makes from `seed`; the caller's random generator is left alone."""
+def seeded(build: Callable[[], Module], seed: int, dtype: torch.dtype = torch.float32) -> Module:
+    """What `build` makes from `seed`, its parameters drawn in `dtype`, so that no float32 copy is
+    ever in memory; the caller's random generator is left alone."""
+    usual = torch.get_default_dtype()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return build()
+        torch.set_default_dtype(dtype)
+        try:
+            return build()
+        finally:
+            torch.set_default_dtype(usual)

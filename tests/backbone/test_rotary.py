@@ -12,7 +12,8 @@ def test_a_head_is_split_as_in_wan(head_dim, split):
 
 
 def test_phases_are_the_angles_of_the_formula():
-    cos, sin = rotary_phases(7, (2, 3, 4), 32)
+    phases = rotary_phases(7, (2, 3, 4), 32)
+    cos, sin = phases.real, phases.imag
     token = (1 * 3 + 2) * 4 + 3  # frame 8, row 2, column 3
     angles = [8 * 1e4 ** (-2 * k / 12) for k in range(6)]
     angles += [2 * 1e4 ** (-2 * k / 10) for k in range(5)]

@@ -1,0 +1,1 @@
+"""The parts of lvis.benchmark: settings, solvers, the clock, the counters, the machine, the report."""
