@@ -32,4 +32,6 @@ for clips in synthetic ${real:+real}; do
   # what the released code and the closed forms change
   evaluate $clips solver=avis label=init_pinv solver.init=pinv task=deblur,temporal_average
   evaluate $clips solver=avis label=gamma_100 solver.gamma=100 task=inpaint,deblur,temporal_average
+  # the decoding and encoding of the correction without the correction
+  evaluate $clips solver=avis label=round_trips solver.gamma=1e-9 task=inpaint,deblur
 done

@@ -130,7 +130,7 @@ def table_3(results: Results, clips: str) -> str:
 
 def variants(results: Results, clips: str) -> str:
     lines = []
-    for label in ("init_pinv", "gamma_100"):
+    for label in ("init_pinv", "gamma_100", "round_trips"):
         for task in TASKS:
             key = (label, clips, task, "avis")
             if results.find(*key):

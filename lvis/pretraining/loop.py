@@ -129,7 +129,7 @@ def _save(path: Path, parts: dict, step: int) -> None:
 def _append(path: Path, row: dict[str, float]) -> None:
     new = not path.exists()
     with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, row)
+        writer = csv.DictWriter(file, row, lineterminator="\n")
         if new:
             writer.writeheader()
         writer.writerow(row)
