@@ -59,19 +59,17 @@ def collect(section: Section, output: Path, most: int) -> dict[str, ClipMedia]:
 
 def videos_of(section: Section, clip: str) -> Iterator[tuple[str, Path, Row]]:
     """(name, path, row) of every kept video of a clip: the measurement, the entries' answers, the clean clip."""
-    rows = [entry.rows[clip] for entry in section.entries if clip in entry.rows]
-    framing = {
-        name: next(((p, r) for r in rows if (p := video_path(r[FOLDER], r, name)).is_file()), None)
-        for name in (MEASUREMENT, CLEAN)
-    }
-    if (found := framing[MEASUREMENT]) is not None:
-        yield MEASUREMENT, *found
-    for entry in section.entries:
-        row = entry.rows.get(clip)
-        if row is not None and (path := video_path(row[FOLDER], row, entry.method)).is_file():
-            yield entry.name, path, row
-    if (found := framing[CLEAN]) is not None:
-        yield CLEAN, *found
+    rows = [row for entry in section.entries for row in entry.rows.get(clip, [])]
+    wanted = [
+        (MEASUREMENT, MEASUREMENT, rows),
+        *((entry.name, entry.method, entry.rows.get(clip, [])) for entry in section.entries),
+        (CLEAN, CLEAN, rows),
+    ]
+    for title, name, candidates in wanted:
+        for row in candidates:
+            if (path := video_path(row[FOLDER], row, name)).is_file():
+                yield title, path, row
+                break
 
 
 def write_slice(video: np.ndarray, path: Path) -> Path:
@@ -101,7 +99,7 @@ def _players(section: Section, clip: str, output: Path) -> Iterator[Player]:
 def _pictures(section: Section, clip: str, output: Path) -> Iterator[Path]:
     sources = {}
     for entry in section.entries:
-        if (row := entry.rows.get(clip)) is not None:
+        for row in entry.rows.get(clip, []):
             sources[row[FOLDER] / "pictures" / f"{stem(row)}.png"] = row
     for source, row in sources.items():
         if source.is_file():

@@ -35,6 +35,7 @@ class _View:
     """A section and everything that is shown of it; (column or entry, content) pairs are choices of a menu."""
 
     section: Section
+    about: str
     means: list[tables.Line]
     scatters: list[tuple[Quantity, Markup]]
     differences: list[tuple[Entry, list[tables.Line]]]
@@ -95,6 +96,7 @@ def _view(
     media = collect(section, output, settings.media)
     return _View(
         section,
+        _about(section),
         tables.means(section, columns, settings.confidence),
         pictures,
         [
@@ -107,6 +109,21 @@ def _view(
             for clip in section.clip_names
         ],
     )
+
+
+def _about(section: Section) -> str:
+    count = len(section.clip_names)
+    words = f"{count} clip{'s' * (count != 1)}"
+    if section.frames:
+        words += f", {section.frames} frames"
+    if section.size:
+        words += f" of {section.size[1]} × {section.size[0]} pixels"
+    if len({len(entry.rows) for entry in section.entries}) > 1:
+        words += (
+            ". A mean is over the clips that its method was run on; where these differ, compare the paired "
+            "differences, which are over shared clips."
+        )
+    return words
 
 
 def _overview(

@@ -21,8 +21,12 @@ class Quantity:
         arrow = {1: " ↑", -1: " ↓", 0: ""}[self.better]
         return self.title + (f" ({self.unit})" if self.unit else "") + arrow
 
+    def digits_of(self, value: float) -> int:
+        """Digits after the point: those of the column, none of a thousand and more."""
+        return 0 if abs(value) >= 1000 else self.digits
+
     def show(self, value: float) -> str:
-        return f"{value:.{self.digits}f}"
+        return f"{value:.{self.digits_of(value)}f}"
 
 
 # by the first part of the name, as a protocol follows it (lpips_vgg_224)

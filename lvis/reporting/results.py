@@ -15,6 +15,7 @@ from lvis.reporting.quantities import RATE, Quantity, is_known, quantity
 
 # what tells a row apart; every other number in it is a metric
 ABOUT = ("clips", "clip", "task", "vae", "label", "solver", "method", "seed", "frames", "size")
+_Place = tuple[str, str, int | None, tuple[int, ...]]
 FOLDER, RUN = "_folder", "_run"
 # methods in the order of a story: what is simple first, the ceiling last; others in between
 FIRST, LAST = ("pinv", "D(E(y))"), ("D(E(x))",)
@@ -26,13 +27,13 @@ class Entry:
 
     Attributes:
         values: metric -> clip -> its value, a mean over seeds where there are several.
-        rows: clip -> its last row.
+        rows: clip -> its rows, of every run that this entry stands for.
     """
 
     method: str
     settings: tuple[str, ...]
     values: Mapping[str, Mapping[str, float]]
-    rows: Mapping[str, Row]
+    rows: Mapping[str, list[Row]]
 
     @property
     def name(self) -> str:
@@ -84,18 +85,20 @@ def load(folder: Path) -> list[Row]:
 
 
 def quantities(rows: Iterable[Row]) -> list[Quantity]:
-    """The numeric columns: quality first, then speed; the rate is made of frames and seconds.
+    """The numeric columns: quality first, then speed; frames and seconds make a rate, which takes their place.
 
     A metric that we know stays a column where no row has a number for it: it is unmeasured, not absent.
     """
     names: dict[str, None] = {}
+    rows = list(rows)
     for row in rows:
         names |= dict.fromkeys(
             key
             for key, value in row.items()
             if _is_metric(key, value) or (value is None and key not in ABOUT and is_known(key))
         )
-    if "seconds" in names:
+    if any(_rate(row) for row in rows):
+        names.pop("seconds")
         names[RATE] = None
     return sorted((quantity(name) for name in names), key=lambda q: (q.speed, q.name != RATE))
 
@@ -103,15 +106,20 @@ def quantities(rows: Iterable[Row]) -> list[Quantity]:
 def sections(rows: Iterable[Row]) -> list[Section]:
     """The sections in the order of their tasks' first rows."""
     rows = list(rows)
-    groups: dict[tuple, dict[tuple, list[Row]]] = defaultdict(lambda: defaultdict(list))
+    groups: dict[_Place, dict[tuple, list[Row]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
-        place = (row["clips"], row["task"], row.get("frames"), tuple(row.get("size") or ()))
+        place: _Place = (
+            row["clips"],
+            row["task"],
+            row.get("frames"),
+            tuple(row.get("size") or ()),
+        )
         groups[place][row["method"], row[RUN], row["label"], row["vae"]].append(row)
-    return [Section(*place, entries=_entries(found)) for place, found in groups.items()]
+    return [Section(*place, _entries(found)) for place, found in groups.items()]
 
 
 def _entries(found: Mapping[tuple, list[Row]]) -> list[Entry]:
-    """Entries in order; those of one method that agree in every quality on every clip are one.
+    """Entries in order; those of one method that agree in every quality on the clips that they share are one.
 
     A pseudo-inverse has no VAE and a ceiling no solver's settings, so they come again with each run.
     """
@@ -123,22 +131,38 @@ def _entries(found: Mapping[tuple, list[Row]]) -> list[Entry]:
         merged.setdefault(same, []).append(key)
         if same == key:
             kept.append(key)
-    # a setting is worth a word where it differs within the section
-    worth = [len({key[place] for key in found}) > 1 for place in (1, 2, 3)]
-
-    def settings(key: tuple) -> tuple[str, ...]:
-        words = []
-        for place, differs in enumerate(worth, start=1):
-            names = {same[place] for same in merged[key]}
-            if differs and len(names) == 1 and key[place]:
-                words.append(str(key[place]))
-        return tuple(words)
-
-    entries = [
-        Entry(key[0], settings(key), measured[key], {row["clip"]: row for row in found[key]})
-        for key in kept
-    ]
+    settings = _settings(merged)
+    entries = []
+    for key in kept:
+        rows = [row for same in merged[key] for row in found[same]]
+        by_clip: dict[str, list[Row]] = defaultdict(list)
+        for row in rows:
+            by_clip[row["clip"]].append(row)
+        values = _union([measured[same] for same in merged[key]])
+        entries.append(Entry(key[0], settings[key], values, by_clip))
     return sorted(entries, key=lambda entry: _rank(entry.method))
+
+
+def _settings(merged: Mapping[tuple, list[tuple]]) -> dict[tuple, tuple[str, ...]]:
+    """The fewest of label, VAE and run that tell entries of one method apart.
+
+    An entry that stands for several labels, VAEs or runs names none of these.
+    """
+    method, run, label, vae = range(4)
+    for places in ((), (label,), (vae,), (run,), (label, vae), (run, label), (run, vae)):
+        words = {
+            key: tuple(
+                str(key[place])
+                for place in places
+                if key[place] and len({same[place] for same in keys}) == 1
+            )
+            for key, keys in merged.items()
+        }
+        if len({(key[method], *words[key]) for key in merged}) == len(merged):
+            return words
+    return {
+        key: tuple(str(key[place]) for place in (run, label, vae) if key[place]) for key in merged
+    }
 
 
 def _rank(method: str) -> tuple[int, int]:
@@ -155,8 +179,8 @@ def _values(rows: list[Row]) -> dict[str, dict[str, float]]:
         for name, value in row.items():
             if _is_metric(name, value):
                 collected[name][row["clip"]].append(float(value))
-        if row.get("frames") and row.get("seconds"):
-            collected[RATE][row["clip"]].append(row["frames"] / row["seconds"])
+        if (rate := _rate(row)) is not None:
+            collected[RATE][row["clip"]].append(rate)
     return {
         name: {clip: fmean(values) for clip, values in clips.items()}
         for name, clips in collected.items()
@@ -164,8 +188,26 @@ def _values(rows: list[Row]) -> dict[str, dict[str, float]]:
 
 
 def _agree(first: Mapping[str, Mapping], second: Mapping[str, Mapping]) -> bool:
-    names = {name for name in (*first, *second) if not quantity(name).speed}
-    return all(first.get(name) == second.get(name) for name in names)
+    shared = [
+        (first[name][clip], second[name][clip])
+        for name in first.keys() & second.keys()
+        if not quantity(name).speed
+        for clip in first[name].keys() & second[name].keys()
+    ]
+    return bool(shared) and all(one == other for one, other in shared)
+
+
+def _union(measured: list[dict[str, dict[str, float]]]) -> dict[str, dict[str, float]]:
+    union: dict[str, dict[str, float]] = defaultdict(dict)
+    for values in reversed(measured):
+        for name, clips in values.items():
+            union[name] |= clips
+    return union
+
+
+def _rate(row: Row) -> float | None:
+    frames, seconds = row.get("frames"), row.get("seconds")
+    return frames / seconds if frames and seconds else None
 
 
 def _is_metric(name: str, value: Any) -> bool:

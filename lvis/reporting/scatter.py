@@ -33,17 +33,17 @@ def scatter(section: Section, column: Quantity, confidence: float) -> Markup | N
             lines.append((index % COLOURS, entry.name, quality))
     if not points:
         return None
-    x = _LogAxis([rate for *_, rate, _ in points], LEFT, WIDTH - RIGHT)
-    y = _Axis([quality for *_, quality in [*points, *lines]], HEIGHT - BOTTOM, TOP)
-    parts = [_frame(x, y, column)]
-    taken: list[tuple[float, float, float, float]] = []
+    x = _LogAxis([rate for _, _, rate, _ in points], LEFT, WIDTH - RIGHT)
+    y = _Axis([*(point[3] for point in points), *(line[2] for line in lines)], HEIGHT - BOTTOM, TOP)
+    parts, labels = [_frame(x, y, column)], []
+    taken: list[tuple[float, float, float]] = []
     for colour, name, quality in lines:
         height = y(quality.mean)
         parts.append(
             f'<line class="s{colour} dash" x1="{LEFT}" x2="{WIDTH - RIGHT}" '
             f'y1="{height:.1f}" y2="{height:.1f}"/>'
         )
-        parts.append(_label(name, LEFT + 6, height - 5, "start", colour, taken))
+        labels.append(_label(name, LEFT + 6, height - 5, "start", colour, taken))
     for colour, name, rate, quality in points:
         across, up, half = x(rate), y(quality.mean), quality.half or 0.0
         parts.append(
@@ -53,21 +53,26 @@ def scatter(section: Section, column: Quantity, confidence: float) -> Markup | N
             f'y2="{y(quality.mean + half):.1f}"/><circle cx="{across:.1f}" cy="{up:.1f}" r="5"/></g>'
         )
         right = across < WIDTH * 0.62
-        parts.append(
+        labels.append(
             _label(
-                name, across + (9 if right else -9), up + 4, "start" if right else "end", colour, taken
+                name,
+                across + (9 if right else -9),
+                up + 4,
+                "start" if right else "end",
+                colour,
+                taken,
             )
         )
     title = f"{section.name}: {column.title} against frames a second"
     return Markup(
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">'
-        + "".join(parts)
+        + "".join([*parts, *labels])
         + "</svg>"
     )
 
 
 def _label(
-    name: str, x: float, y: float, anchor: str, colour: int, taken: list[tuple[float, ...]]
+    name: str, x: float, y: float, anchor: str, colour: int, taken: list[tuple[float, float, float]]
 ) -> str:
     # moved down, then up, until it covers no other label
     width = 6.4 * len(name)
@@ -82,7 +87,7 @@ def _label(
             break
     taken.append((left, left + width, place))
     return (
-        f'<text class="t{colour}" x="{x:.1f}" y="{place:.1f}" text-anchor="{anchor}">'
+        f'<text class="label t{colour}" x="{x:.1f}" y="{place:.1f}" text-anchor="{anchor}">'
         f"{escape(name)}</text>"
     )
 

@@ -104,5 +104,6 @@ def _best(
 def _cell(value: Estimate | None, column: Quantity, mark: str, sign: str = "") -> Cell:
     if value is None:
         return Cell("–")
-    text = f"{value.mean:{sign}.{column.digits}f}".replace("-", "−")
-    return Cell(text, "" if value.half is None else f"± {column.show(value.half)}", mark)
+    digits = column.digits_of(value.mean)
+    text = f"{value.mean:{sign}.{digits}f}".replace("-", "−")
+    return Cell(text, "" if value.half is None else f"± {value.half:.{digits}f}", mark)

@@ -5,9 +5,11 @@ import json
 import os
 import select
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -43,6 +45,7 @@ class Browser:
         self._process = subprocess.Popen(
             ["bash", "-c", wiring, program, *flags],
             pass_fds=(to_read, to_write),
+            start_new_session=True,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -139,11 +142,10 @@ class Browser:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._process.terminate()
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
+        # a session of its own holds the browser and all its helpers
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
         os.close(self._read)
         os.close(self._write)
         self._profile.cleanup()
