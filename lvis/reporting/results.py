@@ -72,7 +72,8 @@ def load(folder: Path) -> list[Row]:
     for file in files:
         run = file.parent.relative_to(folder).as_posix() if len(files) > 1 else ""
         for row in read_rows(file):
-            missing = [key for key in ("clip", "task", "method") if key not in row]
+            known = row if isinstance(row, dict) else {}
+            missing = [key for key in ("clip", "task", "method") if key not in known]
             if missing:
                 raise UserError(
                     f"{file} has a row without {missing[0]}; give the output of lvis.evaluate"

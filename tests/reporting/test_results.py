@@ -98,11 +98,12 @@ def test_several_runs_in_one_folder_are_told_apart(tmp_path):
     assert [entry.name for entry in section.entries] == ["student · first", "student · second"]
 
 
-@pytest.mark.parametrize("make", ["nothing", "empty", "file", "foreign"])
+@pytest.mark.parametrize("make", ["nothing", "empty", "file", "foreign", "numbers"])
 def test_what_is_no_result_is_one_sentence(tmp_path, make):
     folder = tmp_path / "results"
-    if make in ("empty", "foreign"):
-        write_results(folder, [] if make == "empty" else [{"loss": 1.0}])
+    lines = {"empty": [], "foreign": [{"loss": 1.0}], "numbers": [1, 2]}
+    if make in lines:
+        write_results(folder, lines[make])
     if make == "file":
         folder.write_text("")
     with pytest.raises(UserError, match="results") as error:
