@@ -19,6 +19,7 @@ from lvis.data.frames import to_frames
 from lvis.evaluation.clips import named_clips
 from lvis.evaluation.methods import Restoration, scores, solve, through_vae
 from lvis.evaluation.table import Row, read_rows, summary
+from lvis.evaluation.videos import CLEAN, MEASUREMENT, save_videos
 from lvis.files import write_text
 from lvis.operators import LinearOperator
 from lvis.progress import console, track
@@ -85,6 +86,9 @@ def evaluate(cfg: DictConfig) -> list[Row]:
         if index < cfg.clips.pictures:
             stem = f"{cfg.label}_{cfg.task.name}_{cfg.vae.name}_{name}"
             save_picture(output / "pictures" / f"{stem}.png", fixed.lift(y), restored, clean)
+        if index < cfg.clips.videos:
+            answers = {method: restoration.video for method, restoration in restored.items()}
+            save_videos(output, about, {MEASUREMENT: fixed.lift(y), **answers, CLEAN: clean})
     write_text(output / "configs" / f"{digest}.json", json.dumps(plain(cfg), indent=2, default=str))
     rows = read_rows(results)
     for label in sorted({row["label"] for row in rows}):

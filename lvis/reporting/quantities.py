@@ -1,0 +1,64 @@
+"""How a numeric column of results.jsonl is named, rounded and read: which way is better, in which unit."""
+
+from dataclasses import dataclass
+
+RATE = "frames_per_second"
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A column. `better` is +1 (higher), -1 (lower) or 0 (unknown); `speed` marks what is no quality."""
+
+    name: str
+    title: str
+    unit: str = ""
+    digits: int = 3
+    better: int = 0
+    speed: bool = False
+
+    @property
+    def heading(self) -> str:
+        arrow = {1: " ↑", -1: " ↓", 0: ""}[self.better]
+        return self.title + (f" ({self.unit})" if self.unit else "") + arrow
+
+    def digits_of(self, value: float) -> int:
+        """Digits after the point: those of the column, none of a thousand and more."""
+        return 0 if abs(value) >= 1000 else self.digits
+
+    def show(self, value: float) -> str:
+        return f"{value:.{self.digits_of(value)}f}"
+
+
+# by the first part of the name, as a protocol follows it (lpips_vgg_224)
+_KNOWN = (
+    Quantity("psnr", "PSNR", "dB", 2, +1),
+    Quantity("ssim", "SSIM", "", 3, +1),
+    Quantity("lpips", "LPIPS", "", 3, -1),
+    Quantity("fid", "FID", "", 1, -1),
+    Quantity("fvd", "FVD", "", 1, -1),
+    Quantity("residual", "Residual", "", 4, -1),
+    Quantity("measurement_residual", "Residual", "", 4, -1),
+    Quantity("frame_difference", "Frame difference error", "", 4, -1),
+    Quantity("flicker", "Flicker error", "", 4, -1),
+    Quantity(RATE, "Frames/s", "", 1, +1, True),
+    Quantity("time_to_first_frame", "First frame", "s", 3, -1, True),
+    Quantity("seconds", "Seconds", "s", 2, -1, True),
+    Quantity("memory", "Memory", "", 1, -1, True),
+    Quantity("peak_memory", "Peak memory", "", 1, -1, True),
+)
+
+
+def quantity(name: str) -> Quantity:
+    """What is known of a column; of one that is new here, its name and no direction."""
+    for known in sorted(_KNOWN, key=lambda q: -len(q.name)):
+        if name == known.name:
+            return known
+        if name.startswith(f"{known.name}_"):
+            protocol = name.removeprefix(f"{known.name}_").replace("_", " ")
+            title = f"{known.title} {protocol}"
+            return Quantity(name, title, known.unit, known.digits, known.better, known.speed)
+    return Quantity(name, name.replace("_", " "))
+
+
+def is_known(name: str) -> bool:
+    return any(name == q.name or name.startswith(f"{q.name}_") for q in _KNOWN)

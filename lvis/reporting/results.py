@@ -1,0 +1,216 @@
+"""Rows of one or several results.jsonl, sorted into sections that may be compared and the entries in them."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from lvis.data.frames import natural_key
+from lvis.errors import UserError
+from lvis.evaluation.table import Row, read_rows
+from lvis.reporting.quantities import RATE, Quantity, is_known, quantity
+
+# what tells a row apart; every other number in it is a metric
+ABOUT = ("clips", "clip", "task", "vae", "label", "solver", "method", "seed", "frames", "size")
+_Place = tuple[str, str, int | None, tuple[int, ...]]
+FOLDER, RUN = "_folder", "_run"
+# methods in the order of a story: what is simple first, the ceiling last; others in between
+FIRST, LAST = ("pinv", "D(E(y))"), ("D(E(x))",)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of a section's table: a method, and the settings that it was run with.
+
+    Attributes:
+        values: metric -> clip -> its value, a mean over seeds where there are several.
+        rows: clip -> its rows, of every run that this entry stands for.
+    """
+
+    method: str
+    settings: tuple[str, ...]
+    values: Mapping[str, Mapping[str, float]]
+    rows: Mapping[str, list[Row]]
+
+    @property
+    def name(self) -> str:
+        return " · ".join((self.method, *self.settings))
+
+
+@dataclass(frozen=True)
+class Section:
+    """What may be compared: the same clips at the same size and length, measured by the same task."""
+
+    clips: str
+    task: str
+    frames: int | None
+    size: tuple[int, ...]
+    entries: list[Entry] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return f"{self.task}, {self.clips} clips"
+
+    @property
+    def clip_names(self) -> list[str]:
+        return sorted({clip for e in self.entries for clip in e.rows}, key=natural_key)
+
+
+def load(folder: Path) -> list[Row]:
+    """The rows of every results.jsonl in `folder` and below it; each knows its folder and, of several, its run.
+
+    Raises:
+        UserError: no such folder, no results in it, or a row that lacks what tells it apart.
+    """
+    if not folder.is_dir():
+        raise UserError(f"results={folder} is no folder; give the output of lvis.evaluate")
+    files = sorted(folder.rglob("results.jsonl"))
+    rows: list[Row] = []
+    for file in files:
+        run = file.parent.relative_to(folder).as_posix() if len(files) > 1 else ""
+        for row in read_rows(file):
+            known = row if isinstance(row, dict) else {}
+            missing = [key for key in ("clip", "task", "method") if key not in known]
+            if missing:
+                raise UserError(
+                    f"{file} has a row without {missing[0]}; give the output of lvis.evaluate"
+                )
+            about = {"clips": "", "vae": "", "label": "", "seed": None} | row
+            rows.append({**about, FOLDER: file.parent, RUN: "" if run == "." else run})
+    if not rows:
+        raise UserError(f"results={folder} has no rows of results; run lvis.evaluate first")
+    return rows
+
+
+def quantities(rows: Iterable[Row]) -> list[Quantity]:
+    """The numeric columns: quality first, then speed; frames and seconds make a rate, which takes their place.
+
+    A metric that we know stays a column where no row has a number for it: it is unmeasured, not absent.
+    """
+    names: dict[str, None] = {}
+    rows = list(rows)
+    for row in rows:
+        names |= dict.fromkeys(
+            key
+            for key, value in row.items()
+            if _is_metric(key, value) or (value is None and key not in ABOUT and is_known(key))
+        )
+    if any(_rate(row) for row in rows):
+        names.pop("seconds")
+        names[RATE] = None
+    return sorted((quantity(name) for name in names), key=lambda q: (q.speed, q.name != RATE))
+
+
+def sections(rows: Iterable[Row]) -> list[Section]:
+    """The sections in the order of their tasks' first rows."""
+    rows = list(rows)
+    groups: dict[_Place, dict[tuple, list[Row]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        place: _Place = (
+            row["clips"],
+            row["task"],
+            row.get("frames"),
+            tuple(row.get("size") or ()),
+        )
+        groups[place][row["method"], row[RUN], row["label"], row["vae"]].append(row)
+    return [Section(*place, _entries(found)) for place, found in groups.items()]
+
+
+def _entries(found: Mapping[tuple, list[Row]]) -> list[Entry]:
+    """Entries in order; those of one method that agree in every quality on the clips that they share are one.
+
+    A pseudo-inverse has no VAE and a ceiling no solver's settings, so they come again with each run.
+    """
+    measured = {key: _values(rows) for key, rows in found.items()}
+    kept: list[tuple] = []
+    merged: dict[tuple, list[tuple]] = {}
+    for key in found:
+        same = next((k for k in kept if k[0] == key[0] and _agree(measured[k], measured[key])), key)
+        merged.setdefault(same, []).append(key)
+        if same == key:
+            kept.append(key)
+    settings = _settings(merged)
+    entries = []
+    for key in kept:
+        rows = [row for same in merged[key] for row in found[same]]
+        by_clip: dict[str, list[Row]] = defaultdict(list)
+        for row in rows:
+            by_clip[row["clip"]].append(row)
+        values = _union([measured[same] for same in merged[key]])
+        entries.append(Entry(key[0], settings[key], values, by_clip))
+    return sorted(entries, key=lambda entry: _rank(entry.method))
+
+
+def _settings(merged: Mapping[tuple, list[tuple]]) -> dict[tuple, tuple[str, ...]]:
+    """The fewest of label, VAE and run that tell entries of one method apart.
+
+    An entry that stands for several labels, VAEs or runs names none of these.
+    """
+    method, run, label, vae = range(4)
+    for places in ((), (label,), (vae,), (run,), (label, vae), (run, label), (run, vae)):
+        words = {
+            key: tuple(
+                str(key[place])
+                for place in places
+                if key[place] and len({same[place] for same in keys}) == 1
+            )
+            for key, keys in merged.items()
+        }
+        if len({(key[method], *words[key]) for key in merged}) == len(merged):
+            return words
+    return {
+        key: tuple(str(key[place]) for place in (run, label, vae) if key[place]) for key in merged
+    }
+
+
+def _rank(method: str) -> tuple[int, int]:
+    if method in FIRST:
+        return 0, FIRST.index(method)
+    return (2, LAST.index(method)) if method in LAST else (1, 0)
+
+
+def _values(rows: list[Row]) -> dict[str, dict[str, float]]:
+    # a run that was repeated counts once, its last row; several seeds of one clip are no further clips
+    latest = {(row["clip"], row["seed"]): row for row in rows}
+    collected: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for row in latest.values():
+        for name, value in row.items():
+            if _is_metric(name, value):
+                collected[name][row["clip"]].append(float(value))
+        if (rate := _rate(row)) is not None:
+            collected[RATE][row["clip"]].append(rate)
+    return {
+        name: {clip: fmean(values) for clip, values in clips.items()}
+        for name, clips in collected.items()
+    }
+
+
+def _agree(first: Mapping[str, Mapping], second: Mapping[str, Mapping]) -> bool:
+    shared = [
+        (first[name][clip], second[name][clip])
+        for name in first.keys() & second.keys()
+        if not quantity(name).speed
+        for clip in first[name].keys() & second[name].keys()
+    ]
+    return bool(shared) and all(one == other for one, other in shared)
+
+
+def _union(measured: list[dict[str, dict[str, float]]]) -> dict[str, dict[str, float]]:
+    union: dict[str, dict[str, float]] = defaultdict(dict)
+    for values in reversed(measured):
+        for name, clips in values.items():
+            union[name] |= clips
+    return union
+
+
+def _rate(row: Row) -> float | None:
+    frames, seconds = row.get("frames"), row.get("seconds")
+    return frames / seconds if frames and seconds else None
+
+
+def _is_metric(name: str, value: Any) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return name not in ABOUT and number and math.isfinite(value)

@@ -1,0 +1,28 @@
+"""From lvis.evaluate to the page, with the one solver that needs no weights."""
+
+from lvis.config import compose
+from lvis.evaluate import evaluate
+from lvis.report import report
+
+
+def test_what_an_evaluation_keeps_is_played(tmp_path):
+    results, output = tmp_path / "results", tmp_path / "page"
+    overrides = ["clips.count=2", "clips.videos=1", "clips.frames=5", "clips.size=[32,32]"]
+    evaluate(compose("evaluate", ["solver=pinv", f"output={results}", *overrides]))
+    names = {path.name for path in (results / "videos").iterdir()}
+    begin = "default_inpaint_lean_synthetic-0_"
+    assert names == {f"{begin}{name}.mp4" for name in ("measurement", "pinv", "clean")}
+    html = report(compose("report", [f"results={results}", f"output={output}"])).read_text()
+    for name in names:
+        assert (output / "media" / name).read_bytes() == (results / "videos" / name).read_bytes()
+        assert f'src="media/{name}"' in html
+    # a picture of the clip without videos, and nothing of the report among the results
+    assert html.count('class="board"') == 1
+    assert 'class="still"' in html
+    assert sorted(path.name for path in results.iterdir()) == [
+        "configs",
+        "pictures",
+        "results.jsonl",
+        "table_default.md",
+        "videos",
+    ]
