@@ -32,7 +32,7 @@ RUNS = {
 }
 
 
-def restore(overrides: list[str], clip: torch.Tensor) -> dict[str, list[float]]:
+def restore(name: str, overrides: list[str], clip: torch.Tensor) -> dict[str, list[float]]:
     """Seconds, resident memory (MB) and PSNR (dB) of every block of (1, 3, T, H, W)."""
     cfg = compose(
         "restore",
@@ -49,7 +49,7 @@ def restore(overrides: list[str], clip: torch.Tensor) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {"seconds": [], "memory": [], "psnr": [], "corrected": []}
     with solver.open(operator, (clip.shape[3], clip.shape[4])) as stream:
         lengths = [first, *[later] * ((clip.shape[2] - first) // later)]
-        for index, clean in enumerate(track(clip.split(lengths, dim=2), description="blocks")):
+        for index, clean in enumerate(track(clip.split(lengths, dim=2), description=name, unit="blocks")):
             here, _ = operator.block(None, clean.shape[2])
             began = time.perf_counter()
             [restored] = stream.push(here(clean))
@@ -71,7 +71,7 @@ def main() -> None:
     side = int(sys.argv[2]) if len(sys.argv) > 2 else 128
     assert (frames - 9) % 12 == 0, "9 + 12 n frames"
     clip = synthetic_clip(7, 1, frames, (side, side)).video[None]
-    results = {name: restore(overrides, clip) for name, overrides in RUNS.items()}
+    results = {name: restore(name, overrides, clip) for name, overrides in RUNS.items()}
     output = Path("outputs/avis/long_video.json")
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps(results))
