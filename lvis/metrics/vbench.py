@@ -73,9 +73,11 @@ class VBench:
                 "HF_HUB_OFFLINE": "1",
                 "TRANSFORMERS_OFFLINE": "1",
             }
-            # this package's folder must not shadow what the other environment imports
             environment.pop("PYTHONPATH", None)
-            command = [str(self._python), str(WORKER), str(folder), str(answer), *dimensions]
+            # as text: run by its path, its folder would go first among the modules, and the files
+            # here called vbench and lpips would be taken for the packages
+            code = WORKER.read_text(encoding="utf-8")
+            command = [str(self._python), "-c", code, str(folder), str(answer), *dimensions]
             try:
                 done = subprocess.run(
                     command, env=environment, cwd=place, capture_output=True, text=True,

@@ -1,6 +1,6 @@
-"""Runs inside VBench's own environment, by path: imports vbench and nothing of lvis.
+"""Runs inside VBench's own environment, as text: imports vbench and nothing of lvis.
 
-vbench_worker.py FOLDER ANSWER DIMENSION...: scores every video of FOLDER, writes {dimension: {file name: score}}.
+Arguments: FOLDER ANSWER DIMENSION...; scores every video of FOLDER, writes {dimension: {file name: score}}.
 """
 
 import json
