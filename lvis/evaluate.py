@@ -27,8 +27,9 @@ from lvis.restoring.build import build
 from lvis.solvers.base import Solver
 
 # what tells a row apart; "settings" is the digest of everything that its numbers follow from
-KEY = ("clips", "clip", "task", "vae", "label", "solver", "settings", "method")
-KEY += ("seed", "frames", "size")  # fmt: skip
+KEY: tuple[str, ...] = (
+    "clips", "clip", "task", "vae", "label", "solver", "settings", "method", "seed", "frames", "size",
+)  # fmt: skip
 
 
 def evaluate(cfg: DictConfig) -> list[Row]:
@@ -55,7 +56,9 @@ def evaluate(cfg: DictConfig) -> list[Row]:
     scoring = Scoring(suite, quality, Path(cfg.output) / "features" / cell)
     text = json.dumps(settings, indent=2, default=str)
     for name in ("solver", "config"):
-        write_text(Path(cfg.output) / "configs" / f"{about[name]}.json", text)
+        path = Path(cfg.output) / "configs" / f"{about[name]}.json"
+        if name == "solver" or not path.is_file():
+            write_text(path, text)
     score_clips(cfg, clips, solver, scoring, about)
     sets = scoring.sets(methods_of(solver), [clip.name for clip in clips])
     keep_sets(Path(cfg.output) / "sets.jsonl", [

@@ -5,6 +5,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def list_clips(
     if source == "synthetic":
         videos = SyntheticVideos(seed, frames, size, "val", length=count or SYNTHETIC_CLIPS)
         return [
-            NamedClip(f"synthetic-{index}", lambda index=index: videos[index]["video"][None])
+            NamedClip(f"synthetic-{index}", partial(_synthetic, videos, index))
             for index in range(len(videos))
         ]
     paths = [source] if isinstance(source, str) else source
@@ -67,12 +68,16 @@ def named_clips(
         yield clip.name, clip.load()
 
 
+def _synthetic(videos: SyntheticVideos, index: int) -> Tensor:
+    return videos[index]["video"][None]
+
+
 def _expand(path: str, frames: int, size: tuple[int, int]) -> list[NamedClip]:
     place = Path(path)
     if place.suffix == ".tar":
         return _of_shard(place, frames, size)
     if not place.is_dir() or _holds_images(place):
-        return [NamedClip(place.stem, lambda: _read(path, path, frames, size))]
+        return [NamedClip(place.stem, partial(_read, path, path, frames, size))]
     inside = sorted(
         (p for p in place.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES or _holds_images(p)),
         key=lambda p: natural_key(p.name),
@@ -81,10 +86,7 @@ def _expand(path: str, frames: int, size: tuple[int, int]) -> list[NamedClip]:
         raise UserError(
             f"clips.source: {path} holds no videos and no frames; give a folder that does"
         )
-    return [
-        NamedClip(p.stem, lambda p=p: _read(str(p), str(p), frames, size))  # type: ignore[misc]
-        for p in inside
-    ]
+    return [NamedClip(p.stem, partial(_read, str(p), str(p), frames, size)) for p in inside]
 
 
 def _of_shard(shard: Path, frames: int, size: tuple[int, int]) -> list[NamedClip]:
@@ -102,7 +104,7 @@ def _of_shard(shard: Path, frames: int, size: tuple[int, int]) -> list[NamedClip
             f"clips.source: {shard} has no videos ({', '.join(VIDEO_SUFFIXES)}) in it; give one with"
         )
     return [
-        NamedClip(Path(name).stem, lambda name=name: _read_member(shard, name, frames, size))  # type: ignore[misc]
+        NamedClip(Path(name).stem, partial(_read_member, shard, name, frames, size))
         for name in names
     ]
 

@@ -61,7 +61,7 @@ def differences(
     """Every solver minus the one to compare with, paired by clip; one table a (clips, task).
 
     Args:
-        compare_with: `method`, and `vae` and `label`, where null is the solver's own.
+        compare_with: `method`, `vae` and `label`, where null is the solver's own.
     """
     groups: dict[tuple, dict[tuple, list[Row]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
@@ -82,7 +82,7 @@ def differences(
         lines = []
         for (method, vae, label), found in sorted(entries.items()):
             other = (
-                compare_with["method"],
+                compare_with.get("method") or method,
                 compare_with.get("vae") or vae,
                 compare_with.get("label") or label,
             )

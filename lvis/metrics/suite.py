@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -86,7 +87,7 @@ class Suite:
         scores = Scores()
         for one in self.metrics:
             if one.of == CLIP and one.name in _PIXELS | _LPIPS:
-                scores.take(self.column(one), lambda one=one: self._pixels(one, video, reference))
+                scores.take(self.column(one), partial(self._pixels, one, video, reference))
         return scores
 
     def fidelity(self, measured: Tensor | None, measurement: Tensor) -> Scores:
@@ -105,7 +106,7 @@ class Suite:
         scores = Scores()
         for one in self.metrics:
             if one.of == STREAM:
-                scores.take(one.key, lambda one=one: speed(one.name, clock))
+                scores.take(one.key, partial(speed, one.name, clock))
         return scores
 
     def features(self, name: str, video: Tensor, clip: str) -> Tensor:
