@@ -49,7 +49,9 @@ def restore(name: str, overrides: list[str], clip: torch.Tensor) -> dict[str, li
     found: dict[str, list[float]] = {"seconds": [], "memory": [], "psnr": [], "corrected": []}
     with solver.open(operator, (clip.shape[3], clip.shape[4])) as stream:
         lengths = [first, *[later] * ((clip.shape[2] - first) // later)]
-        for index, clean in enumerate(track(clip.split(lengths, dim=2), description=name, unit="blocks")):
+        for index, clean in enumerate(
+            track(clip.split(lengths, dim=2), description=name, unit="blocks")
+        ):
             here, _ = operator.block(None, clean.shape[2])
             began = time.perf_counter()
             [restored] = stream.push(here(clean))

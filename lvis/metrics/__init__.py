@@ -1,6 +1,37 @@
 """What the papers report, with the protocol in the name."""
 
+from lvis.metrics.errors import Unmeasured
+from lvis.metrics.frechet import Moments, frechet_distance
 from lvis.metrics.psnr import PSNR, psnr_frames
+from lvis.metrics.registry import METRICS, Metric, metric
+from lvis.metrics.residual import residual_rms
+from lvis.metrics.speed import Clock
 from lvis.metrics.ssim import SSIM, ssim_frames
+from lvis.metrics.suite import Scores, Suite
+from lvis.metrics.temporal import (
+    flicker_high_band,
+    flicker_spectrum,
+    frame_difference_error,
+    xt_slice,
+)
 
-__all__ = ["PSNR", "SSIM", "psnr_frames", "ssim_frames"]
+__all__ = [
+    "METRICS",
+    "PSNR",
+    "SSIM",
+    "Clock",
+    "Metric",
+    "Moments",
+    "Scores",
+    "Suite",
+    "Unmeasured",
+    "flicker_high_band",
+    "flicker_spectrum",
+    "frame_difference_error",
+    "frechet_distance",
+    "metric",
+    "psnr_frames",
+    "residual_rms",
+    "ssim_frames",
+    "xt_slice",
+]

@@ -1,0 +1,118 @@
+"""The supplement's text guidance (Figure 4): one measurement, several prompts.
+
+    python experiments/instantvir/text_guidance.py --prompt "" --prompt "a red disk moves left" task=deblur vae=wan
+
+Arguments that are no options are those of lvis.evaluate. Every prompt's restoration is compared with the first
+one's: how much they differ in A x, which the measurement fixes, and in the null space, which it leaves free. Writes
+text_guidance.jsonl, text_guidance.md and a picture a clip to `output`.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from statistics import fmean
+
+import torch
+from PIL import Image
+
+from lvis.config import compose, fail, plain
+from lvis.data.frames import to_frames
+from lvis.errors import UserError
+from lvis.evaluate import operators
+from lvis.evaluation.clips import list_clips
+from lvis.evaluation.guidance import split_difference
+from lvis.evaluation.methods import solve
+from lvis.evaluation.provenance import code_version, config_digest, machine
+from lvis.files import replacing, write_text
+from lvis.metrics import psnr_frames, residual_rms
+from lvis.restoring.build import build
+from lvis.restoring.comparison import SideBySide
+
+PROMPTS = ["", "a red disk moves left", "a blue square moves right"]
+HEAD = "| prompt | minus | n | rms of d | of A d | seen | free | free share | residual | PSNR |"
+
+
+@torch.inference_mode()
+def guide(overrides: list[str], prompts: list[str]) -> list[dict]:
+    """A row a clip and prompt.
+
+    Raises:
+        UserError: fewer than two prompts, or an operator on latents, whose A x is no picture.
+    """
+    if len(prompts) < 2:
+        raise UserError(f"{len(prompts)} prompt is nothing to compare; give --prompt twice or more")
+    cfg = compose("evaluate", overrides)
+    size = (int(cfg.clips.size[0]), int(cfg.clips.size[1]))
+    source, count = plain(cfg)["clips"]["source"], cfg.clips.count
+    operator, told = operators(cfg)
+    if operator.space != "pixel":
+        raise UserError(f"task={cfg.task.name} acts on latents; take one that measures pixels")
+    solver = build(cfg.solver)
+    about = {"task": cfg.task.name, "vae": cfg.vae.name, "method": solver.name, "seed": cfg.seed}
+    about |= {"config": config_digest(plain(cfg)), "code": code_version(), "machine": machine()}
+    rows = []
+    for index, clip in enumerate(list_clips(source, count, cfg.clips.frames, size, cfg.seed)):
+        clean = clip.load()
+        generator = torch.Generator().manual_seed(cfg.seed + index)
+        fixed = operator.realise(clean.shape, generator)
+        y = fixed.measure(clean, generator)
+        known = fixed if told is operator else told
+        videos = {p: solve(solver, known, y, size, cfg.seed, p).video for p in prompts}
+        for prompt, video in videos.items():
+            split = split_difference(fixed, video, videos[prompts[0]])
+            rows.append(
+                {
+                    **about,
+                    "clip": clip.name,
+                    "prompt": prompt,
+                    "minus": prompts[0],
+                    "rms": split.total,
+                    "rms_measured": split.measured,
+                    "rms_seen": split.seen,
+                    "rms_free": split.free,
+                    "free_share": split.free_share if prompt != prompts[0] else None,
+                    "residual_rms": residual_rms(fixed(video), y),
+                    "psnr": psnr_frames(video, clean).mean().item(),
+                }
+            )
+        shown = {"measurement": fixed.lift(y)} | {p or "(none)": v for p, v in videos.items()}
+        board = SideBySide(list(shown), *size)
+        middle = [to_frames(v[:, :, [v.shape[2] // 2]])[0] for v in shown.values()]
+        with replacing(Path(cfg.output) / f"text_guidance_{clip.name}.png") as partial:
+            Image.fromarray(board(middle)).save(partial)
+    write_text(
+        Path(cfg.output) / "text_guidance.jsonl", "".join(json.dumps(r) + "\n" for r in rows)
+    )
+    write_text(Path(cfg.output) / "text_guidance.md", table(rows, prompts))
+    print(table(rows, prompts))
+    return rows
+
+
+def table(rows: list[dict], prompts: list[str]) -> str:
+    """Means over clips, a line a prompt."""
+    lines = [HEAD, "|" + "---|" * (HEAD.count("|") - 1)]
+    for prompt in prompts:
+        found = [row for row in rows if row["prompt"] == prompt]
+        keys = ("rms", "rms_measured", "rms_seen", "rms_free")
+        differs = [f"{fmean(row[key] for row in found):.4f}" for key in keys]
+        shares = [row["free_share"] for row in found if row["free_share"] is not None]
+        share = f"{fmean(shares):.2f}" if shares else "-"
+        quality = [f"{fmean(r['residual_rms'] for r in found):.4f}"]
+        quality += [f"{fmean(r['psnr'] for r in found):.2f} dB"]
+        cells = [prompt or "(none)", prompts[0] or "(none)", str(len(found)), *differs, share]
+        lines.append("| " + " | ".join([*cells, *quality]) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--prompt", action="append", help="twice or more; the first is the base")
+    options, overrides = parser.parse_known_args()
+    try:
+        guide(["output=outputs/text_guidance", *overrides], options.prompt or PROMPTS)
+    except UserError as error:
+        fail(error)
+
+
+if __name__ == "__main__":
+    main()

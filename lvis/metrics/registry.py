@@ -1,0 +1,109 @@
+"""Every metric by name: what it is, which way is better, its range and unit.
+
+A name says the protocol, because numbers of different protocols are not comparable.
+"""
+
+from dataclasses import dataclass
+
+from lvis.errors import UserError
+from lvis.metrics.psnr import LIMIT, PSNR
+from lvis.metrics.ssim import SSIM
+
+HIGHER, LOWER, ZERO = "higher", "lower", "zero"
+CLIP, SET, STREAM = "clip", "set", "stream"
+INFINITY = float("inf")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric under one protocol.
+
+    Attributes:
+        name: with the protocol in it.
+        title: for people.
+        direction: which values are better: "higher", "lower", or nearest "zero".
+        low, high: the range.
+        unit: "" for pure numbers.
+        of: "clip" (one number a clip), "set" (one a set of clips), or "stream" (of the clock).
+        network: the part of `metric_weights` it needs; None where the mathematics is all.
+        key: its column in results.jsonl.
+    """
+
+    name: str
+    title: str
+    direction: str
+    low: float
+    high: float
+    unit: str = ""
+    of: str = CLIP
+    network: str | None = None
+    column: str | None = None
+
+    @property
+    def key(self) -> str:
+        return self.column or self.name
+
+    @property
+    def arrow(self) -> str:
+        return {HIGHER: "↑", LOWER: "↓", ZERO: "→0"}[self.direction]
+
+    @property
+    def heading(self) -> str:
+        return f"{self.name}{f' ({self.unit})' if self.unit else ''} {self.arrow}"
+
+
+VBENCH_DIMENSIONS = (
+    "subject_consistency",
+    "background_consistency",
+    "motion_smoothness",
+    "aesthetic_quality",
+    "imaging_quality",
+)
+# VBench's image quality is MUSIQ's score of 0 to 100; its four others are cosines and shares
+_VBENCH_HIGH = {"imaging_quality": 100.0}
+
+_ALL = (
+    Metric(PSNR, "PSNR", HIGHER, 0.0, LIMIT, "dB", column="psnr"),
+    Metric(SSIM, "SSIM", HIGHER, -1.0, 1.0, column="ssim"),
+    Metric("lpips_vgg_224", "LPIPS", LOWER, 0.0, INFINITY, network="vgg16"),
+    Metric("lpips_alex", "LPIPS", LOWER, 0.0, INFINITY, network="alexnet"),
+    Metric("lpips_alex_spatial", "LPIPS", LOWER, 0.0, INFINITY, network="alexnet"),
+    Metric("fid_inception_every5", "FID", LOWER, 0.0, INFINITY, of=SET, network="inception"),
+    Metric("fvd_i3d_16f", "FVD", LOWER, 0.0, INFINITY, of=SET, network="i3d"),
+    Metric("fvd_i3d_clip_224", "FVD", LOWER, 0.0, INFINITY, of=SET, network="i3d"),
+    *(
+        Metric(
+            f"vbench_{name}",
+            f"VBench {name.replace('_', ' ')}",
+            HIGHER,
+            0.0,
+            _VBENCH_HIGH.get(name, 1.0),
+            network="vbench",
+        )
+        for name in VBENCH_DIMENSIONS
+    ),
+    Metric("residual_rms", "Measurement residual", LOWER, 0.0, INFINITY, "of [-1, 1]"),
+    Metric("frame_difference_error", "Frame-difference error", LOWER, 0.0, 2.0, "of [0, 1]"),
+    Metric("flicker_high_band", "Flicker", ZERO, -INFINITY, INFINITY, "dB"),
+    Metric("time_to_first_frame", "First frame", LOWER, 0.0, INFINITY, "s", STREAM),
+    Metric("seconds", "Total", LOWER, 0.0, INFINITY, "s", STREAM),
+    Metric("frames_per_second", "Rate", HIGHER, 0.0, INFINITY, "1/s", STREAM),
+    Metric("frames_per_second_core_decode", "Rate", HIGHER, 0.0, INFINITY, "1/s", STREAM),
+    Metric("peak_memory_cuda", "Peak memory", LOWER, 0.0, INFINITY, "GiB", STREAM),
+)
+
+METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}
+
+
+def metric(name: str) -> Metric:
+    """The metric of this name.
+
+    Raises:
+        UserError: an unknown name.
+    """
+    try:
+        return METRICS[name]
+    except KeyError:
+        raise UserError(
+            f"protocol.metrics: {name} is not a metric; use some of {', '.join(METRICS)}"
+        ) from None
