@@ -1,4 +1,4 @@
-"""ADMM-TV: min_x 1/2 |A x - y|^2 + lambda |D x|_1 with D = (D_t, D_h, D_w); no network (Boyd et al. 2011, section 6)."""
+"""ADMM-TV: min_x 1/2 |A x - y|^2 + lambda |D x|_1, D = (D_t, D_h, D_w); no network (Boyd et al. 2011)."""
 
 import torch
 from torch import Tensor
