@@ -61,7 +61,7 @@ def test_svi_agrees_with_the_measurement_and_counts_patches(prior):
 
 def test_dps_pulls_seen_pixels_to_the_measurement_and_leaves_the_prior_elsewhere(prior):
     y = torch.full((1, 3, 2, 16, 8), 0.3)
-    restored, stream = run(DPSSolver(prior, steps=100, step_size=1.0), y, (16, 16))
+    restored, stream = run(DPSSolver(prior, steps=100, step_size=1.0, overlap=4), y, (16, 16))
     hidden = restored[..., 8:]
     assert (Half()(restored) - y).abs().mean() < 0.1
     assert abs(hidden.mean().item()) < 0.05 and hidden.std().item() < 2 * SPREAD
