@@ -1,4 +1,4 @@
-"""`python -m lvis.pretrain part=wan_vae | lean_vae | teacher | causal_prior`: one part of the tiny world.
+"""`python -m lvis.pretrain part=wan_vae | lean_vae | teacher | causal_prior | pixel_prior`: one part of the tiny world.
 
 Run again with the same arguments, it resumes. The trained part is exported to `<output>/export`.
 """
@@ -13,7 +13,8 @@ import torch
 from omegaconf import DictConfig
 from torch.utils.data import DataLoader
 
-from lvis.config import entry
+from lvis.backbone.pixel_prior import PixelPrior, save_pixel_prior
+from lvis.config import entry, plain
 from lvis.data.module import use_one_thread
 from lvis.data.synthetic import SyntheticVideos
 from lvis.errors import UserError
@@ -32,6 +33,7 @@ from lvis.pretraining.causal import (
 from lvis.pretraining.inflation import initialise_as_image_vae
 from lvis.pretraining.latents import LatentBank, MixedBatches, build_bank
 from lvis.pretraining.loop import Plan, fit
+from lvis.pretraining.pixel_prior import noise_errors, noise_prediction_loss
 from lvis.pretraining.prior import Prior, denoising_errors, flow_matching_loss
 from lvis.progress import console
 from lvis.vae import WanVAE
@@ -51,6 +53,7 @@ def pretrain(cfg: DictConfig) -> dict[str, float]:
         "autoencoder": pretrain_autoencoder,
         "prior": pretrain_prior,
         "causal": pretrain_causal,
+        "pixel_prior": pretrain_pixel_prior,
     }
     if cfg.part.kind not in recipes:
         raise UserError(f"part.kind={cfg.part.kind} is not one of {', '.join(recipes)}")
@@ -139,6 +142,30 @@ def pretrain_causal(cfg: DictConfig, output: Path) -> dict[str, float]:
         prior, distilling, validate, batches, plan(part.stages.consistency), output / "consistency"
     )
     save_transformer(prior.transformer, output / "export" / "prior", dtype=torch.float16)
+    return metrics
+
+
+def pretrain_pixel_prior(cfg: DictConfig, output: Path) -> dict[str, float]:
+    """Noise prediction on frames of the synthetic clips."""
+    part = cfg.part
+    prior = PixelPrior.from_config(plain(part.net))
+    prior.to(memory_format=torch.channels_last)
+    side = (prior.size, prior.size)
+    clips = SyntheticVideos(cfg.seed, part.frames, side)
+    batches = DataLoader(
+        clips, batch_size=part.batch_size, num_workers=1, worker_init_fn=use_one_thread
+    )
+    val = SyntheticVideos(cfg.seed, 1, side, "val", length=2 * VALIDATION_CLIPS)
+    held_out = torch.cat([val[index]["video"] for index in range(len(val))], dim=1).transpose(0, 1)
+    metrics = fit(
+        prior,
+        noise_prediction_loss(prior, cfg.bf16),
+        noise_errors(prior, held_out, cfg.bf16),
+        batches,
+        plan(part),
+        output / "noise",
+    )
+    save_pixel_prior(prior, output / "export")
     return metrics
 
 

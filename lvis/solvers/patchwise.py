@@ -1,0 +1,61 @@
+"""The pixel prior on frames larger than it was trained on: patches, a batch at a time."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from lvis.backbone.pixel_prior import PixelPrior
+from lvis.solvers.base import pad_to
+from lvis.solvers.tiling import over_patches
+
+
+class PatchwisePrior:
+    """Noise of frames (N, 3, H, W) of any size, blended from patches of the prior's size.
+
+    Args:
+        overlap: least overlap of neighbouring patches, pixels.
+
+    Attributes:
+        passes: images that went through the network so far; patches count each.
+    """
+
+    def __init__(self, prior: PixelPrior, overlap: int) -> None:
+        self.prior, self.overlap, self.passes = prior, overlap, 0
+
+    def predict_noise(self, noisy: Tensor, timestep: int) -> Tensor:
+        """The predicted noise, differentiable in `noisy`; smaller frames are mirrored to a patch."""
+        height, width = noisy.shape[-2:]
+        side = self.prior.size
+        padded = pad_to(noisy[:, :, None], (max(height, side), max(width, side)))[:, :, 0]
+        noise = over_patches(lambda p: self._patch(p, timestep), padded, side, self.overlap)
+        return noise[..., :height, :width]
+
+    def predict_clean(self, noisy: Tensor, noise: Tensor, timestep: int) -> Tensor:
+        """Tweedie's estimate, clamped to [-1, 1] as ADM's sampler does."""
+        share = self.prior.alpha_bar(timestep)
+        return ((noisy - (1 - share) ** 0.5 * noise) / share**0.5).clamp(-1, 1)
+
+    def _patch(self, patch: Tensor, timestep: int) -> Tensor:
+        self.passes += len(patch)
+        return self.prior.predict_noise(patch, timestep)
+
+
+def ddim_path(steps: int, total: int) -> Iterator[tuple[int, int]]:
+    """(t, next t) from the noisiest level down to -1, the clean end; evenly spaced."""
+    levels = [round(total * (step + 1) / steps) - 1 for step in reversed(range(steps))]
+    yield from zip(levels, [*levels[1:], -1], strict=True)
+
+
+def as_frames(video: Tensor) -> Tensor:
+    """(B, 3, T, H, W) -> (B T, 3, H, W)."""
+    return video.transpose(1, 2).flatten(0, 1)
+
+
+def as_video(frames: Tensor, batch: int) -> Tensor:
+    """The reverse of `as_frames`."""
+    return frames.unflatten(0, (batch, -1)).transpose(1, 2)
+
+
+def draw(shape: tuple[int, ...], generator: torch.Generator, device: torch.device) -> Tensor:
+    return torch.randn(shape, generator=generator).to(device)

@@ -1,0 +1,110 @@
+"""SVI: video restoration with an image prior in pixel space, by batch-consistent DDIM sampling and CG on A."""
+
+import torch
+from torch import Tensor
+
+from lvis.backbone.pixel_prior import TIMESTEPS, PixelPrior
+from lvis.errors import UserError
+from lvis.operators import LinearOperator
+from lvis.operators.cg import conjugate_gradients
+from lvis.solvers.base import Solver
+from lvis.solvers.batch_consistent import renoise
+from lvis.solvers.patchwise import PatchwisePrior, as_frames, as_video, ddim_path, draw
+from lvis.solvers.whole_clip import WholeClipStream
+
+
+class SVISolver(Solver):
+    """Batch-consistent sampling (released code's values by default).
+
+    Args:
+        prior: of frames.
+        steps: DDIM steps.
+        eta: share of the noise that all frames have in common, in [0, 1].
+        cg_steps: conjugate gradient steps on A^T A x = A^T y from Tweedie's estimate.
+        window: frames in the network at once.
+        overlap: of neighbouring patches, pixels.
+
+    Raises:
+        UserError: a setting out of range.
+    """
+
+    name = "svi"
+
+    def __init__(
+        self,
+        prior: PixelPrior,
+        steps: int = 20,
+        eta: float = 0.15,
+        cg_steps: int = 5,
+        window: int = 16,
+        overlap: int = 16,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        for key, value in {"steps": steps, "cg_steps": cg_steps, "window": window}.items():
+            if value < 1:
+                raise UserError(f"solver.{key}={value} is not positive; give 1 or more")
+        if not 0 <= eta <= 1:
+            raise UserError(f"solver.eta={eta} is not in [0, 1]; the paper has 0.15")
+        self.prior, self.steps, self.eta, self.cg_steps = prior, steps, eta, cg_steps
+        self.window, self.overlap = window, overlap
+        self.device = torch.device(device)
+
+    def open(
+        self,
+        operator: LinearOperator,
+        size: tuple[int, int],
+        prompt: str = "",
+        seed: int = 0,
+        batch: int = 1,
+    ) -> "SVIStream":
+        """See `Solver.open`.
+
+        Raises:
+            UserError: an operator of latent space, or without its exact adjoint.
+        """
+        return SVIStream(self, operator, size, batch, seed)
+
+
+class SVIStream(WholeClipStream):
+    def __init__(
+        self,
+        solver: SVISolver,
+        operator: LinearOperator,
+        size: tuple[int, int],
+        batch: int,
+        seed: int,
+    ) -> None:
+        super().__init__(solver, operator, size, batch)
+        self._solver = solver
+        self._generator = torch.Generator().manual_seed(seed)
+
+    def restore_clip(self, measurement: Tensor) -> Tensor:
+        solver = self._solver
+        patchwise = PatchwisePrior(solver.prior, solver.overlap)
+        count = measurement.shape[2]
+        one = (self.batch, 3, 1, *self.size)
+        noisy = draw(one, self._generator, self.device).repeat(1, 1, count, 1, 1)
+        clean = noisy
+        for t, following in ddim_path(solver.steps, TIMESTEPS):
+            with self.network():
+                frames = as_frames(noisy)
+                parts = [patchwise.predict_noise(f, t) for f in frames.split(solver.window)]
+                noise = torch.cat(parts)
+                estimate = as_video(patchwise.predict_clean(frames, noise, t), self.batch)
+            clean = self._consistent(estimate, measurement)
+            if following >= 0:
+                shared = draw(one, self._generator, self.device)
+                level = solver.prior.alpha_bar(following)
+                noisy = renoise(clean, as_video(noise, self.batch), shared, level, solver.eta)
+        self.passes["prior"] = patchwise.passes / (self.batch * count)
+        return clean
+
+    def _consistent(self, estimate: Tensor, measurement: Tensor) -> Tensor:
+        operator = self.operator
+        return conjugate_gradients(
+            lambda x: operator.adjoint(operator(x), estimate.shape),
+            operator.adjoint(measurement, estimate.shape),
+            estimate,
+            self._solver.cg_steps,
+            operator.cg_tolerance,
+        )

@@ -1,0 +1,52 @@
+"""Streams of solvers that restore the whole clip at once: the answer comes at `finish`."""
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch import Tensor
+
+from lvis.errors import UserError
+from lvis.operators import LinearOperator
+from lvis.solvers.base import Solver, Stream
+
+
+class WholeClipStream(Stream):
+    """Gets y of the whole clip, any length.
+
+    Attributes:
+        passes: forward passes of each network a frame (patches count each).
+    """
+
+    def __init__(
+        self, solver: Solver, operator: LinearOperator, size: tuple[int, int], batch: int
+    ) -> None:
+        if operator.space == "latent":
+            raise UserError(
+                f"solver={solver.name} cannot invert an operator of latent space; use solver=student"
+            )
+        if operator.official:
+            raise UserError(
+                f"solver={solver.name} needs A^T itself, not adjoint=official; set adjoint=exact"
+            )
+        super().__init__(solver, operator, size, batch, whole_clip=True)
+        self.passes: dict[str, float] = {}
+
+    @abstractmethod
+    def restore_clip(self, measurement: Tensor) -> Tensor:
+        """x (B, 3, T, H, W) of the whole measurement."""
+
+    def bring_to_x(self, measurement: Tensor) -> Tensor:
+        return self.restore_clip(measurement)
+
+    def restore_block(self, visible: Tensor) -> Tensor:
+        return visible
+
+    @contextmanager
+    def network(self) -> Iterator[None]:
+        """Book the block's seconds under "transformer" instead of "operator", which is running."""
+        began = self._now()
+        yield
+        seconds = self._now() - began
+        self.timings["transformer"] += seconds
+        self.timings["operator"] -= seconds
