@@ -13,7 +13,7 @@ import torch
 from omegaconf import DictConfig
 from torch.utils.data import DataLoader
 
-from lvis.backbone.pixel_prior import PixelPrior, save_pixel_prior
+from lvis.backbone.pixel_prior import PixelPrior
 from lvis.config import entry, plain
 from lvis.data.module import use_one_thread
 from lvis.data.synthetic import SyntheticVideos
@@ -38,6 +38,7 @@ from lvis.pretraining.prior import Prior, denoising_errors, flow_matching_loss
 from lvis.progress import console
 from lvis.vae import WanVAE
 from lvis.weights import save_lean_vae, save_text_encoder, save_transformer, save_wan_vae
+from lvis.weights.pixel_prior import save_pixel_prior
 
 STATISTICS_CLIPS = 64
 VALIDATION_CLIPS = 8

@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from lvis.backbone.pixel_prior import PixelPrior, load_pixel_prior
+from lvis.backbone.pixel_prior import PixelPrior
 from lvis.errors import UserError
 from lvis.solvers.admm_tv import ADMMTVSolver
 from lvis.solvers.dps import DPSSolver
 from lvis.solvers.load import pick_device
 from lvis.solvers.svi import SVISolver
+from lvis.weights.pixel_prior import load_pixel_prior
 
 
 def load_admm_tv_solver(device: str = "auto", **settings: Any) -> ADMMTVSolver:

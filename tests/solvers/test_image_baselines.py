@@ -3,12 +3,13 @@
 import pytest
 import torch
 
-from lvis.backbone.pixel_prior import PixelPrior, load_pixel_prior, save_pixel_prior
+from lvis.backbone.pixel_prior import PixelPrior
 from lvis.errors import UserError
 from lvis.operators import LinearOperator
 from lvis.solvers.batch_consistent import renoise
 from lvis.solvers.dps import DPSSolver, ancestral
 from lvis.solvers.svi import SVISolver
+from lvis.weights.pixel_prior import load_pixel_prior, save_pixel_prior
 
 SPREAD = 0.2
 TINY = {
