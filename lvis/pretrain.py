@@ -37,7 +37,14 @@ from lvis.pretraining.pixel_prior import noise_errors, noise_prediction_loss
 from lvis.pretraining.prior import Prior, denoising_errors, flow_matching_loss
 from lvis.progress import console
 from lvis.vae import WanVAE
-from lvis.weights import save_lean_vae, save_text_encoder, save_transformer, save_wan_vae
+from lvis.weights import (
+    load_text_encoder,
+    load_transformer,
+    save_lean_vae,
+    save_text_encoder,
+    save_transformer,
+    save_wan_vae,
+)
 from lvis.weights.pixel_prior import save_pixel_prior
 
 STATISTICS_CLIPS = 64
@@ -88,6 +95,7 @@ def pretrain_autoencoder(cfg: DictConfig, output: Path) -> dict[str, float]:
             latent_noise=part.latent_noise,
             frames_as_images=stage.frames_as_images,
             l1_weight=part.l1_weight,
+            chroma_weight=stage.get("chroma_weight", 1.0),
         )
         validate = reconstruction_psnr(vae, DataLoader(val))
         metrics = fit(vae, loss_of, validate, batches, plan(stage), output / stage.name)
@@ -113,6 +121,13 @@ def pretrain_prior(cfg: DictConfig, output: Path) -> dict[str, float]:
     transformer = hydra.utils.instantiate(part.transformer, _convert_="all")
     transformer.reset_parameters()
     prior = Prior(transformer, hydra.utils.instantiate(part.text_encoder))
+    if part.start_from is not None:
+        earlier = Path(part.start_from)
+        transformer.load_state_dict(load_transformer(str(earlier / "teacher")).state_dict())
+        text_encoder = load_text_encoder(
+            str(earlier / "text_encoder"), text_len=part.transformer.text_len
+        )
+        prior.text_encoder.load_state_dict(text_encoder.state_dict())
     loss_of = flow_matching_loss(
         prior, shift=part.shift, text_dropout=part.text_dropout, autocast=part.autocast
     )

@@ -43,6 +43,31 @@ def test_the_decoder_stage_leaves_the_latents_alone():
     assert not torch.allclose(vae.decode(before), decoded)
 
 
+def test_the_chroma_weight_weighs_errors_in_colour_and_leaves_those_in_brightness():
+    class Off(torch.nn.Module):
+        """Decodes to its input plus a constant colour."""
+
+        def __init__(self, rgb):
+            super().__init__()
+            self.colour = torch.tensor(rgb).view(1, 3, 1, 1, 1)
+
+        def encode(self, video):
+            return video
+
+        def decode(self, latents):
+            return latents + self.colour
+
+    def loss(rgb, weight):
+        loss_of = reconstruction_loss(
+            Off(rgb), latent_noise=0.0, frames_as_images=False, l1_weight=0.0, chroma_weight=weight
+        )
+        return loss_of({"video": torch.rand(1, 3, 1, 4, 4)})["loss"].item()
+
+    grey, green = [0.3, 0.3, 0.3], [-0.1, 0.2, -0.1]
+    assert abs(loss(grey, 6.0) - loss(grey, 1.0)) < 1e-6
+    assert abs(loss(green, 6.0) - 6 * loss(green, 1.0)) < 1e-6
+
+
 def test_statistics_normalise_the_latents():
     vae = tiny_vae()
     videos = [torch.rand(3, 9, 16, 16) * 2 - 1 for _ in range(6)]
