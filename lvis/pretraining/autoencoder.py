@@ -29,8 +29,8 @@ def reconstruction_loss(
         latent_noise: standard deviation, relative to the latents' own, of the noise that the decoder sees; it makes it
             tolerate the errors of a diffusion model.
         frames_as_images: each frame alone (the first stage; see inflation.py).
-        chroma_weight: weight of the squared error of the two colour axes, relative to luminance's. Colour has a tenth of
-            luminance's variance in these clips, and at 1 the tiny wan VAE left out more than half of it.
+        chroma_weight: weight of the squared error of the two colour axes, relative to luminance's. Colour has a tenth
+            of luminance's variance in these clips, and at 1 the tiny wan VAE left out more than half of it.
     """
 
     def loss_of(batch: dict) -> dict[str, Tensor]:
