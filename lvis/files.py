@@ -11,6 +11,7 @@ from lvis.errors import UserError
 _OF_THE_PLACE = (
     errno.ENOSPC,
     errno.EDQUOT,
+    errno.EFBIG,
     errno.EACCES,
     errno.EROFS,
     errno.EEXIST,

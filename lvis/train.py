@@ -18,12 +18,15 @@ from omegaconf import DictConfig
 from lvis.config import entry, plain
 from lvis.distill import checkpoints
 from lvis.distill.build import build_losses, settings_from
-from lvis.distill.callbacks import Checkpointing, Reporting, Stopping, Validation
+from lvis.distill.callbacks import Reporting, SpikeGuard, Stopping
 from lvis.distill.module import Distillation
+from lvis.distill.parallel import build_strategy
 from lvis.distill.plan import plan_table
 from lvis.distill.preemption import heeding_signals
 from lvis.distill.records import Journal
+from lvis.distill.saving import Checkpointing
 from lvis.distill.settings import Settings
+from lvis.distill.validation import Validation
 from lvis.errors import UserError
 from lvis.progress import console
 
@@ -53,10 +56,10 @@ def train(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
     about = describe(cfg, settings)
     resumed = checkpoints.load_newest(output / "checkpoints")
     if resumed is not None:
-        check_same_run(resumed[0]["about"], about, output)
+        check_same_run(resumed.about, about, output)
     module = Distillation(build_losses(cfg, settings))
     if resumed is not None:
-        module.load_training_state(resumed[0])
+        module.resume(resumed, later=cfg.trainer.strategy == "fsdp")
     datamodule = instantiate(cfg.data)
     datamodule.set_position(module.step)
 
@@ -68,17 +71,23 @@ def train(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
         validation = Validation(
             journal, output / "validation", cfg.trainer.validate_every, cfg.trainer.validation_clips
         )
+        folder = output / "checkpoints"
         saving = Checkpointing(
-            output / "checkpoints", output / "student", cfg.trainer.save_every, about
+            folder, output / "student", cfg.trainer.save_every, cfg.trainer.keep, about, validation
         )
+        callbacks = [reporting, validation, saving, Stopping(max_steps, preemption)]
+        if cfg.trainer.spike_factor is not None:
+            callbacks.insert(
+                1, SpikeGuard(folder, cfg.trainer.spike_factor, cfg.trainer.most_spikes)
+            )
         trainer = Trainer(
             accelerator=cfg.trainer.accelerator,
             devices=cfg.trainer.devices,
             num_nodes=cfg.trainer.num_nodes,
-            strategy=cfg.trainer.strategy,
+            strategy=build_strategy(cfg.trainer.strategy, processes(cfg)),
             max_epochs=-1,
             logger=build_logger(cfg),
-            callbacks=[reporting, validation, saving, Stopping(max_steps, preemption)],
+            callbacks=callbacks,
             plugins=[SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else None,
             use_distributed_sampler=False,
             limit_val_batches=0,  # validation goes by our own step counter
@@ -88,11 +97,18 @@ def train(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
         )
         if trainer.is_global_zero:
             journal.begin(module.step, trainer.loggers)
-            found = resumed[1] if resumed else None
+            found = resumed.folder if resumed else None
             console.print(plan_table(cfg, module, trainer.world_size, found))
         if module.step < max_steps:
             try:
                 trainer.fit(module, datamodule=datamodule)
+            except RuntimeError as error:
+                if not lost_a_process(error):
+                    raise
+                raise UserError(
+                    f"another process of this run is gone, after step {module.step}: run the same "
+                    "command again to continue from the newest checkpoint"
+                ) from error
             finally:
                 reporting.close()
     stopped = module.step < max_steps
@@ -137,6 +153,12 @@ def check(cfg: DictConfig) -> None:
     for key in ("save_every", "log_every"):
         if trainer[key] < 1:
             raise UserError(f"trainer.{key}={trainer[key]} is not a number of steps: use 1 or more")
+    if trainer.keep < 1:
+        raise UserError(f"trainer.keep={trainer.keep} keeps no checkpoint: use 1 or more")
+    if trainer.spike_factor is not None and trainer.spike_factor <= 1:
+        raise UserError(
+            f"trainer.spike_factor={trainer.spike_factor} calls every step a leap: use more than 1"
+        )
     for key in ("max_steps", "validate_every", "validation_clips"):
         if trainer[key] < 0:
             raise UserError(f"trainer.{key}={trainer[key]} is negative: use 0 or more")
@@ -154,6 +176,22 @@ def check(cfg: DictConfig) -> None:
             f"distill.frames={distill.frames} does not fill blocks of {distill.block_size} latent "
             f"frames: use {step - 3}, {2 * step - 3}, {3 * step - 3}, ..."
         )
+
+
+def processes(cfg: DictConfig) -> int:
+    """How many processes `conf/trainer` asks for, over all nodes."""
+    devices = cfg.trainer.devices
+    if devices == "auto":
+        devices = max(torch.cuda.device_count(), 1)
+    return cfg.trainer.num_nodes * (devices if isinstance(devices, int) else len(devices))
+
+
+def lost_a_process(error: RuntimeError) -> bool:
+    """Whether a collective failed because a process at its other end is gone."""
+    signs = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "timed out")
+    return isinstance(error, torch.distributed.DistBackendError) or any(
+        sign in str(error) for sign in signs
+    )
 
 
 def check_same_run(found: dict[str, Any], wanted: dict[str, Any], output: Path) -> None:

@@ -1,25 +1,24 @@
-"""What happens between training steps: progress, metrics, validation, checkpoints, stopping.
+"""What happens between training steps: progress and metrics, stopping, going back after a spike.
 
 All of it goes by the module's own step counter (see `Distillation`).
 """
 
+import statistics
 import time
+from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning import Callback, Trainer
-from torch import Tensor
 
 from lvis.distill import checkpoints
 from lvis.distill.module import Distillation
+from lvis.distill.parallel import agreed_any, agreed_mean
 from lvis.distill.preemption import Preemption
-from lvis.distill.randomness import generator_for
-from lvis.distill.records import Journal, write_side_by_side
-from lvis.metrics import psnr_frames, ssim_frames
+from lvis.distill.records import Journal
+from lvis.errors import UserError
 from lvis.progress import console, progress_bar
-from lvis.weights import save_transformer
 
 
 class Reporting(Callback):
@@ -58,6 +57,7 @@ class Reporting(Callback):
         if module.step % self.every and module.step != self.max_steps:
             return
         metrics = {name: sum(values) / len(values) for name, values in self.values.items()}
+        metrics = agreed_mean(metrics, module.device)
         self.values = {}
         self.journal.add(module.step, "train", metrics)
         if trainer.is_global_zero and self.bar.disable:
@@ -76,116 +76,6 @@ class Reporting(Callback):
             self.bar.stop()
 
 
-class Validation(Callback):
-    """PSNR and SSIM on the held-out clips every `every` steps, and the first of them side by side.
-
-    What is compared: the student (averaged weights), D'(E'(y)) and the VAE's ceiling D'(E'(x)). The
-    clips show the measurement, D'(E'(y)), the student, D'(E'(x)), x.
-    """
-
-    def __init__(self, journal: Journal, folder: Path, every: int, clips: int) -> None:
-        self.journal, self.folder, self.every, self.clips = journal, folder, every, clips
-        self.latest: dict[str, float] = {}
-        self.latest_step = -1
-        self._fixed: dict[str, float] = {}  # what does not change while the student trains
-
-    def on_train_batch_end(  # type: ignore[override]
-        self, trainer: Trainer, module: Distillation, *_: Any
-    ) -> None:
-        if self.every and module.step % self.every == 0:
-            self.run(trainer, module)
-
-    def on_train_end(self, trainer: Trainer, module: Distillation) -> None:  # type: ignore[override]
-        if self.every and self.latest_step != module.step:
-            self.run(trainer, module)
-
-    @torch.no_grad()
-    def run(self, trainer: Trainer, module: Distillation) -> dict[str, float]:
-        """Validate now; the metrics' means over the clips, also kept in `latest`."""
-        loader = trainer.datamodule.val_dataloader()  # type: ignore[attr-defined]
-        scores: dict[str, list[float]] = {}
-        for number, batch in enumerate(loader):
-            clean = batch["video"].to(module.device)
-            generator = generator_for(module.settings.seed, number, 0, "validation")
-            measurement = module.losses.measure(clean, batch["prompt"], generator)
-            student = module.restore(measurement)
-            videos = {"student": student}
-            shown = trainer.is_global_zero and number < self.clips
-            if shown or not self._fixed:
-                videos["baseline"] = module.losses.reconstruct(
-                    module.losses.student_input(measurement)
-                )
-                videos["ceiling"] = module.losses.reconstruct(
-                    module.losses.student_vae.encode(clean)
-                )
-            # every process must score the same videos: the means below are over all of them
-            for name in ("student",) if self._fixed else tuple(videos):
-                _note(scores, name, videos[name], clean)
-            if shown:
-                latent = measurement.operator.space == "latent"
-                seen = videos["baseline"] if latent else measurement.operator.lift(measurement.y)
-                self._show(
-                    module.step,
-                    number,
-                    [seen, videos["baseline"], student, videos["ceiling"], clean],
-                )
-        if not scores:
-            return {}
-        means = {
-            name: float(trainer.strategy.reduce(torch.tensor(values).mean().to(module.device)))
-            for name, values in scores.items()
-        }
-        if not self._fixed:
-            self._fixed = {k: v for k, v in means.items() if not k.startswith("student")}
-        self.latest, self.latest_step = means | self._fixed, module.step
-        self.journal.add(module.step, "validation", self.latest)
-        return self.latest
-
-    def _show(self, step: int, number: int, videos: list[Tensor]) -> None:
-        name = f"step_{step:08d}_clip_{number}"
-        clip, picture = write_side_by_side([v[:1].float().cpu() for v in videos], self.folder, name)
-        self.journal.add_clip(step, f"clip_{number}", clip, picture)
-
-
-def _note(scores: dict[str, list[float]], name: str, video: Tensor, clean: Tensor) -> None:
-    scores.setdefault(f"{name}_psnr", []).append(float(psnr_frames(video, clean).mean()))
-    scores.setdefault(f"{name}_ssim", []).append(float(ssim_frames(video, clean).mean()))
-
-
-class Checkpointing(Callback):
-    """A checkpoint and the averaged student every `every` steps and at the end, whatever ended it.
-
-    Args:
-        folder: of the checkpoints.
-        export: folder of the student, as `lvis.weights.save_transformer` writes it.
-        about: plain values for the student's lvis.json, kept in the checkpoint too.
-    """
-
-    def __init__(self, folder: Path, export: Path, every: int, about: dict[str, Any]) -> None:
-        self.folder, self.export, self.every, self.about = folder, export, every, about
-        self.saved_step = -1
-
-    def on_train_batch_end(  # type: ignore[override]
-        self, trainer: Trainer, module: Distillation, *_: Any
-    ) -> None:
-        if self.every and module.step % self.every == 0:
-            self.save(trainer, module)
-
-    def on_train_end(self, trainer: Trainer, module: Distillation) -> None:  # type: ignore[override]
-        if self.saved_step != module.step:
-            self.save(trainer, module)
-
-    def save(self, trainer: Trainer, module: Distillation) -> None:
-        """Save now; every process must call it."""
-        if trainer.is_global_zero:
-            checkpoints.save(self.folder, {**module.training_state(), "about": self.about})
-            with module.average.applied():
-                about = {**self.about, "step": module.step, "student_step": module.student_step}
-                save_transformer(module.losses.student, self.export, about)
-        trainer.strategy.barrier()
-        self.saved_step = module.step
-
-
 class Stopping(Callback):
     """Ends the training after `max_steps`, or at the first step boundary after a signal."""
 
@@ -201,3 +91,56 @@ class Stopping(Callback):
     ) -> None:
         if self.preemption.asked(module.device) or module.step >= self.max_steps:
             trainer.should_stop = True
+
+
+class SpikeGuard(Callback):
+    """Goes back to the newest checkpoint when the likelihood leaps; the clips go on.
+
+    Args:
+        folder: of the checkpoints.
+        factor: a leap is this many times the median of the last `WINDOW` student updates.
+        most: times to go back; the next leap ends the run.
+
+    Raises:
+        UserError: more leaps than `most`.
+    """
+
+    WINDOW, FEWEST = 50, 10
+
+    def __init__(self, folder: Path, factor: float, most: int) -> None:
+        self.folder, self.factor, self.most = folder, factor, most
+        self.times = 0
+        self.values: deque[float] = deque(maxlen=self.WINDOW)
+
+    def on_train_batch_end(  # type: ignore[override]
+        self,
+        trainer: Trainer,
+        module: Distillation,
+        outputs: Mapping[str, Any],
+        batch: dict[str, Any],
+        batch_index: int,
+    ) -> None:
+        if "likelihood" not in outputs:
+            return
+        value = agreed_mean({"likelihood": outputs["likelihood"]}, module.device)["likelihood"]
+        known = len(self.values) >= self.FEWEST
+        leapt = known and not value <= self.factor * statistics.median(self.values)
+        if not agreed_any(leapt, module.device):
+            self.values.append(value)
+            return
+        self.times += 1
+        if self.times > self.most:
+            raise UserError(
+                f"the likelihood leapt to {value:.4g} at step {module.step}, for the {self.times}th "
+                "time: lower the learning rates, or raise trainer.spike_factor"
+            )
+        checkpoint = checkpoints.load_newest(self.folder)
+        if checkpoint is None:
+            return
+        module.return_to(checkpoint)
+        console.print(
+            f"step {module.step}: the likelihood leapt to {value:.4g}; went back to the weights of "
+            f"step {checkpoint.counters['step']}",
+            highlight=False,
+            soft_wrap=True,
+        )

@@ -19,10 +19,7 @@ class Average:
         self.module = module
         self.decay = decay
         self.values: dict[str, Tensor] = {}
-        if decay > 0:
-            self.values = {
-                name: p.detach().float().clone() for name, p in module.named_parameters()
-            }
+        self.restart()
 
     @torch.no_grad()
     def update(self) -> None:
@@ -55,15 +52,9 @@ class Average:
             if name in values:
                 parameter.data.copy_(values[name])
 
-    def state_dict(self) -> dict[str, Tensor]:
-        """The averages by parameter name; empty when off."""
-        return self.values
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Restore averages saved by `state_dict`; a state saved with averaging off starts from the
-        module."""
-        if self.values and state:
-            assert self.values.keys() == state.keys(), "the averages belong to another architecture"
-            self.values = {name: value.clone() for name, value in state.items()}
-        elif self.values:
-            self.values = {n: p.detach().float().clone() for n, p in self.module.named_parameters()}
+    def restart(self) -> None:
+        """Begin at the module's present parameters."""
+        if self.decay > 0:
+            self.values = {
+                name: p.detach().float().clone() for name, p in self.module.named_parameters()
+            }

@@ -15,6 +15,7 @@ from lvis.distill import objective
 from lvis.distill.randomness import Draws
 from lvis.distill.settings import Settings
 from lvis.operators import LinearOperator
+from lvis.operators.draws import Draw, drawn, normal
 from lvis.solvers.one_step import student_prediction
 from lvis.vae import Bridge, VideoVAE
 
@@ -84,13 +85,12 @@ class Losses(nn.Module):
         return self.settings.bridge and not self.bridge.is_identity
 
     @torch.no_grad()
-    def measure(
-        self, clean: Tensor, prompts: Sequence[str], generator: torch.Generator
-    ) -> Measurement:
+    def measure(self, clean: Tensor, prompts: Sequence[str], generator: Draw) -> Measurement:
         """y = A(x) + n (line 4), with A's draw fixed: the only place that touches the clean clip.
 
         Args:
             clean: (B, 3, T, H, W) in [-1, 1].
+            generator: of A's draw and of the noise, one for the batch or one a clip.
             prompts: one a clip; without `use_text` every net gets the null prompt instead.
         """
         if not self.settings.use_text:
@@ -126,7 +126,7 @@ class Losses(nn.Module):
         """The student's loss (lines 5-20 and 22).
 
         Args:
-            draws: the step's generators.
+            draws: the generators of these clips.
             prior_weight: lambda times the warm-up's factor; at 0 the prior is not evaluated.
             wants_target: whether the critic learns from this step.
 
@@ -200,18 +200,15 @@ class Losses(nn.Module):
 
     def _diffuse(self, target: Tensor, draws: Draws, name: str) -> tuple[Tensor, Tensor, Tensor]:
         """(z_t, timestep (B,), noise) of z_target (lines 11 and 17), float32."""
-        # two generators: clips in one batch or in several then get the same draws
-        level, sample = draws[f"{name}_timestep"], draws[f"{name}_noise"]
-        settings = self.settings
-        timestep = flow.sample_timesteps(
-            target.shape[0],
-            settings.shift,
-            settings.lowest_timestep,
-            settings.highest_timestep,
-            level,
-        ).to(target.device)
-        noise = torch.randn(target.shape, generator=sample).to(target.device)
+        timestep = drawn(draws[f"{name}_timestep"], target.shape[0], self._timesteps)
+        timestep = timestep.to(target.device)
+        noise = normal(target.shape, draws[f"{name}_noise"]).to(target.device)
         return flow.add_noise(target.detach().float(), noise, timestep / 1000), timestep, noise
+
+    def _timesteps(self, count: int, generator: torch.Generator | None) -> Tensor:
+        settings = self.settings
+        limits = (settings.lowest_timestep, settings.highest_timestep)
+        return flow.sample_timesteps(count, settings.shift, *limits, generator)
 
     def _guided(self, noised: Tensor, timestep: Tensor, prompts: Sequence[str]) -> Tensor:
         """The teacher's guided velocity (line 18)."""

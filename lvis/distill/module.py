@@ -1,5 +1,6 @@
 """InstantViR's training loop (Algorithm 1 of the supplement) as a LightningModule."""
 
+import math
 from typing import Any
 
 import torch
@@ -7,9 +8,12 @@ from lightning import LightningModule
 from torch import Tensor, nn
 
 from lvis.distill import objective
+from lvis.distill.checkpoints import Checkpoint
 from lvis.distill.ema import Average
 from lvis.distill.losses import Losses, Measurement
-from lvis.distill.randomness import Draws, draws_of
+from lvis.distill.parallel import agreed_any, mesh_of, shard, syncing, whole
+from lvis.distill.randomness import Draws
+from lvis.distill.state import TrainingState
 from lvis.errors import UserError
 
 MOST_SKIPPED = 10
@@ -34,10 +38,29 @@ class Distillation(LightningModule):
         self.skipped = (
             0  # updates in a row that were left out because their gradient was not finite
         )
-        self.average = Average(losses.student, self.settings.ema_decay)
+        self.shared_out = False
+        self._pending: Checkpoint | None = None
+        self._make_optimizers()
+
+    def _make_optimizers(self) -> None:
+        losses, settings = self.losses, self.settings
+        self.average = Average(losses.student, settings.ema_decay)
         # made here and not in configure_optimizers, so that a checkpoint can be loaded before fit
-        self.student_optimizer = self._adamw(losses.student, self.settings.student_learning_rate)
-        self.critic_optimizer = self._adamw(losses.critic, self.settings.critic_learning_rate)
+        self.student_optimizer = self._adamw(losses.student, settings.student_learning_rate)
+        self.critic_optimizer = self._adamw(losses.critic, settings.critic_learning_rate)
+
+    def configure_model(self) -> None:
+        """Share out student, critic and teacher over the processes, where the strategy does that."""
+        mesh = None if self._trainer is None else mesh_of(self._trainer.strategy)
+        if mesh is None or self.shared_out:
+            return
+        for net in (self.losses.student, self.losses.critic, self.losses.teacher):
+            shard(net, mesh)
+        self.shared_out = True
+        self._make_optimizers()
+        if self._pending is not None:
+            self.training_state().load(self._pending)
+            self._pending = None
 
     def _adamw(self, net: nn.Module, learning_rate: float) -> torch.optim.AdamW:
         betas, decay = self.settings.betas, self.settings.weight_decay
@@ -62,7 +85,9 @@ class Distillation(LightningModule):
             UserError: `MOST_SKIPPED` updates in a row had no finite gradient.
         """
         step = self.step
-        draws = draws_of(self.settings.seed, step, self.global_rank)
+        first = self.global_rank * len(batch["video"])
+        clips = range(first, first + len(batch["video"]))
+        draws = Draws(self.settings.seed, step, clips)
         prior_factor = self._prior_factor(step)
         # from here on only the measurements are known
         measurements = self._measure(batch, draws)
@@ -92,35 +117,43 @@ class Distillation(LightningModule):
                 f"a batch of {len(clips)} clips does not divide by distill.accumulate="
                 f"{settings.accumulate}: make it a multiple"
             )
-        dropped = torch.rand(len(clips), generator=draws["prompt"]) < settings.prompt_dropout
+        chances = torch.cat([torch.rand(1, generator=one) for one in draws["prompt"]])
+        dropped = chances < settings.prompt_dropout
         kept = [
             "" if drop else prompt for prompt, drop in zip(batch["prompt"], dropped, strict=True)
         ]
         size = len(clips) // settings.accumulate
         return [
             self.losses.measure(
-                clips[begin : begin + size], kept[begin : begin + size], draws["measurement"]
+                clips[begin : begin + size], kept[begin : begin + size], drawn["measurement"]
             )
-            for begin in range(0, len(clips), size)
+            for begin, drawn in zip(range(0, len(clips), size), self._parts(draws), strict=True)
         ]
+
+    def _parts(self, draws: Draws) -> list[Draws]:
+        """The draws of each micro-batch."""
+        size = len(draws.clips) // self.settings.accumulate
+        return [draws.part(begin, begin + size) for begin in range(0, len(draws.clips), size)]
 
     def _update_student(
         self, measurements: list[Measurement], draws: Draws, prior_weight: float
     ) -> tuple[list[Tensor], dict[str, float]]:
         """phi <- phi - eta_1 grad (L_data + lambda L_prior) (line 22)."""
         targets, parts = [], []
-        for measurement in measurements:
+        for measurement, drawn in zip(measurements, self._parts(draws), strict=True):
             terms, target = self.losses.student_terms(
-                measurement, draws, prior_weight, self.settings.updates_critic(self.step)
+                measurement, drawn, prior_weight, self.settings.updates_critic(self.step)
             )
-            self.manual_backward(terms["total"] / len(measurements))
+            last = measurement is measurements[-1]
+            with syncing(self.losses.student, self.trainer.strategy, last):
+                self.manual_backward(terms["total"] / len(measurements))
             parts.append({name: value.detach() for name, value in terms.items()})
             if target is not None:
                 targets.append(target)
         metrics = {name: _mean([part[name] for part in parts]) for name in parts[0]}
         for group in self.student_optimizer.param_groups:
             group["lr"] = self.settings.student_rate(self.step)
-        metrics["student_gradient"] = self._descend(self.student_optimizer)
+        metrics["student_gradient"] = self._descend(self.student_optimizer, metrics["total"])
         self.student_step += 1
         self.average.update()
         return targets, metrics
@@ -130,27 +163,36 @@ class Distillation(LightningModule):
     ) -> dict[str, float]:
         """The critic learns the distribution of the student's noised outputs (line 23)."""
         values = []
-        for measurement, target in zip(measurements, targets, strict=True):
-            loss = self.losses.critic_term(target, measurement.prompts, draws)
-            self.manual_backward(loss / len(measurements))
+        for measurement, target, drawn in zip(
+            measurements, targets, self._parts(draws), strict=True
+        ):
+            loss = self.losses.critic_term(target, measurement.prompts, drawn)
+            with syncing(
+                self.losses.critic, self.trainer.strategy, measurement is measurements[-1]
+            ):
+                self.manual_backward(loss / len(measurements))
             values.append(loss.detach())
         self.critic_step += 1
-        return {"critic": _mean(values), "critic_gradient": self._descend(self.critic_optimizer)}
+        value = _mean(values)
+        return {"critic": value, "critic_gradient": self._descend(self.critic_optimizer, value)}
 
-    def _descend(self, optimizer: torch.optim.Optimizer) -> float:
-        """Clip and step; returns the gradient's norm before clipping. Without a finite norm, no
-        step."""
+    def _descend(self, optimizer: torch.optim.Optimizer, loss: float = 0.0) -> float:
+        """Clip and step; returns the gradient's norm before clipping, over all processes.
+
+        Where the loss or the norm is not finite on any process, none of them steps.
+        """
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        norm = nn.utils.clip_grad_norm_(parameters, self.settings.clip_norm)
-        if bool(torch.isfinite(norm)):
+        norm = whole(nn.utils.clip_grad_norm_(parameters, self.settings.clip_norm))
+        finite = math.isfinite(loss) and bool(torch.isfinite(norm))
+        if agreed_any(not finite, norm.device):
+            self.skipped += 1
+        else:
             optimizer.step()
             self.skipped = 0
-        else:
-            self.skipped += 1
         optimizer.zero_grad(set_to_none=True)
         if self.skipped >= MOST_SKIPPED:
             raise UserError(
-                f"the gradient was not finite {self.skipped} updates in a row, up to step "
+                f"loss or gradient was not finite {self.skipped} updates in a row, up to step "
                 f"{self.step}: lower the learning rates, or set distill.autocast=none"
             )
         return float(norm)
@@ -163,36 +205,41 @@ class Distillation(LightningModule):
             z_hat = losses.predict(losses.student_input(measurement), measurement.prompts)
         return losses.reconstruct(z_hat)
 
-    def training_state(self) -> dict[str, Any]:
-        """Everything that training changes; loadable with weights_only=True. No frozen net is in
-        it."""
+    @property
+    def counters(self) -> dict[str, int]:
+        """Training steps, the updates of each net, and those left out in a row."""
         return {
             "step": self.step,
             "student_step": self.student_step,
             "critic_step": self.critic_step,
             "skipped": self.skipped,
-            "student": self.losses.student.state_dict(),
-            "critic": self.losses.critic.state_dict(),
-            "average": self.average.state_dict(),
-            "student_optimizer": self.student_optimizer.state_dict(),
-            "critic_optimizer": self.critic_optimizer.state_dict(),
         }
 
-    def load_training_state(self, state: dict[str, Any]) -> None:
-        """Continue from a `training_state`; rates stay those of the settings."""
-        self.step, self.skipped = state["step"], state["skipped"]
-        self.student_step, self.critic_step = state["student_step"], state["critic_step"]
-        self.losses.student.load_state_dict(state["student"])
-        self.losses.critic.load_state_dict(state["critic"])
-        self.average.load_state_dict(state["average"])
-        for name in ("student_optimizer", "critic_optimizer"):
-            optimizer = getattr(self, name)
-            present = [
-                {k: v for k, v in g.items() if k != "params"} for g in optimizer.param_groups
-            ]
-            optimizer.load_state_dict(state[name])
-            for group, values in zip(optimizer.param_groups, present, strict=True):
-                group.update(values)
+    def training_state(self) -> TrainingState:
+        """Everything that training changes beside the counters; no frozen net is in it."""
+        nets: dict[str, nn.Module] = {"student": self.losses.student, "critic": self.losses.critic}
+        optimizers = {"student": self.student_optimizer, "critic": self.critic_optimizer}
+        return TrainingState(nets, self.average, optimizers)
+
+    def resume(self, checkpoint: Checkpoint, later: bool = False) -> None:
+        """Continue from a checkpoint; rates stay those of the settings.
+
+        Args:
+            later: load the tensors when the nets have been shared out, in `configure_model`.
+
+        Raises:
+            UserError: it belongs to another run.
+        """
+        for name in ("step", "student_step", "critic_step", "skipped"):
+            setattr(self, name, checkpoint.counters[name])
+        if later:
+            self._pending = checkpoint
+        else:
+            self.training_state().load(checkpoint)
+
+    def return_to(self, checkpoint: Checkpoint) -> None:
+        """Take the nets and optimisers of a checkpoint and go on counting: other clips come next."""
+        self.training_state().load(checkpoint)
 
 
 def _mean(values: list[Tensor]) -> float:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from lvis.errors import UserError
 from lvis.operators.cg import conjugate_gradients
+from lvis.operators.draws import Draw, normal
 
 ADJOINTS = ("exact", "official")
 SPACES = ("pixel", "latent")
@@ -156,19 +157,22 @@ class LinearOperator(nn.Module):
         """y brought to the shape of x for an encoder or an eye; not an inverse."""
         return y
 
-    def measure(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """A(x) + noise_std * n with n standard normal, drawn on the generator's device."""
+    def measure(self, x: Tensor, generator: Draw = None) -> Tensor:
+        """A(x) + noise_std * n with n standard normal, drawn on the generator's device.
+
+        Args:
+            generator: one for the batch, or one a sample.
+        """
         y = self(x)
         return y if self.noise_std == 0 else y + self.noise_std * self._noise(x, y, generator)
 
-    def _noise(self, x: Tensor, y: Tensor, generator: torch.Generator | None) -> Tensor:
-        device = y.device if generator is None else generator.device
-        return torch.randn(y.shape, generator=generator, device=device).to(y)
+    def _noise(self, x: Tensor, y: Tensor, generator: Draw) -> Tensor:
+        return normal(y.shape, generator, y.device).to(y)
 
     def realise(
         self,
         x_shape: torch.Size | tuple[int, ...],
-        generator: torch.Generator | None = None,
+        generator: Draw = None,
     ) -> "LinearOperator":
         """This operator with its draw fixed for x of this shape; itself where nothing is random."""
         return self

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from lvis.errors import UserError
 from lvis.operators.base import LinearOperator, StreamState
+from lvis.operators.draws import Draw
 from lvis.operators.separable import Separable
 
 
@@ -96,7 +97,7 @@ class Composition(LinearOperator):
     def realise(
         self,
         x_shape: torch.Size | tuple[int, ...],
-        generator: torch.Generator | None = None,
+        generator: Draw = None,
     ) -> "Composition":
         inner = self.inner.realise(x_shape, generator)
         outer = self.outer.realise(inner.measurement_shape(x_shape), generator)
@@ -128,7 +129,7 @@ class Composition(LinearOperator):
     def _of(self, outer: LinearOperator, inner: LinearOperator) -> "Composition":
         return Composition(outer, inner, self.noise_std, self.cg_iterations, self.cg_tolerance)
 
-    def _noise(self, x: Tensor, y: Tensor, generator: torch.Generator | None) -> Tensor:
+    def _noise(self, x: Tensor, y: Tensor, generator: Draw) -> Tensor:
         # a mask keeps the noise out of what it does not measure
         return self.outer._noise(self.inner(x), y, generator)
 

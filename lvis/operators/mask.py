@@ -7,6 +7,7 @@ from torch import Tensor
 
 from lvis.errors import UserError
 from lvis.operators.base import LinearOperator, StreamState, per_sample, require_choice
+from lvis.operators.draws import Draw, drawn
 from lvis.operators.mask_files import WHITE, binarise, load_mask
 
 # spreads the frames' seeds over 63 bits (the golden ratio, as in Fibonacci hashing)
@@ -103,7 +104,7 @@ class Inpainting(LinearOperator):
     def realise(
         self,
         x_shape: torch.Size | tuple[int, ...],
-        generator: torch.Generator | None = None,
+        generator: Draw = None,
     ) -> "Inpainting":
         """This operator with a mask drawn for each sample of a batch; itself when it has one
         already.
@@ -111,7 +112,8 @@ class Inpainting(LinearOperator):
         Args:
             x_shape: (B, C, T, H, W). A stream may go on beyond T: masks of later frames are drawn
                 as they come.
-            generator: draws the samples' seeds; by default one with the configured seed.
+            generator: draws the samples' seeds, one for the batch or one a sample; by default one
+                with the configured seed.
         """
         if self.mask is not None:
             return self
@@ -150,7 +152,7 @@ class Inpainting(LinearOperator):
     def _weights(self, x: Tensor) -> Tensor:
         return self.observed(x.shape).to(x.device, x.dtype)
 
-    def _noise(self, x: Tensor, y: Tensor, generator: torch.Generator | None) -> Tensor:
+    def _noise(self, x: Tensor, y: Tensor, generator: Draw) -> Tensor:
         return self(super()._noise(x, y, generator))
 
     def _drawn(self, seeds: tuple[int, ...], x_shape: torch.Size | tuple[int, ...]) -> Tensor:
@@ -204,11 +206,18 @@ def _seeded(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def _sample_seeds(batch: int, generator: torch.Generator) -> tuple[int, ...]:
-    drawn = torch.randint(
-        _SEED_BITS - 1, (batch,), generator=generator, device=generator.device, dtype=torch.int64
-    )
-    return tuple(drawn.tolist())
+def _sample_seeds(batch: int, draw: Draw) -> tuple[int, ...]:
+    def sample(count: int, generator: torch.Generator | None) -> Tensor:
+        assert generator is not None
+        return torch.randint(
+            _SEED_BITS - 1,
+            (count,),
+            generator=generator,
+            device=generator.device,
+            dtype=torch.int64,
+        )
+
+    return tuple(drawn(draw, batch, sample).tolist())
 
 
 # a block's frames for a small batch; at 480x832 this is at most 51 MB. On the CPU, so that every

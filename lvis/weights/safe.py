@@ -50,10 +50,14 @@ def write_tensors(
     """Write safetensors in one step, readable by everyone.
 
     Raises:
-        UserError: the folder cannot be written.
+        UserError: the folder cannot be written or the disk is full.
     """
     with replacing(path) as partial:
-        save_file(dict(tensors), partial, metadata)
+        try:
+            save_file(dict(tensors), partial, metadata)
+        except SafetensorError as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(f"cannot write {path} ({reason}): make room and try again") from error
         # safetensors keeps its files to the owner, and a wheel would install them that way
         partial.chmod(0o644)
 

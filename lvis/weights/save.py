@@ -26,6 +26,7 @@ def save_transformer(
     folder: str | Path,
     extra: Mapping[str, Any] | None = None,
     dtype: torch.dtype | None = None,
+    state: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Write config.json, diffusion_pytorch_model.safetensors (diffusers' layout) and lvis.json to
     `folder`.
@@ -34,12 +35,13 @@ def save_transformer(
         extra: plain values kept in lvis.json beside text_len, such as a student's task, VAE and
             timestep.
         dtype: what to store the weights in; theirs if not given.
+        state: the weights by their names in diffusers' layout; the transformer's own if not given.
 
     Raises:
         UserError: the folder cannot be written.
     """
     folder = Path(folder)
-    save_state(transformer.net.state_dict(), folder / WEIGHTS, dtype)
+    save_state(state or transformer.net.state_dict(), folder / WEIGHTS, dtype)
     write_text(folder / "lvis.json", _json({"text_len": transformer.text_len, **(extra or {})}))
     write_text(folder / "config.json", transformer.net.to_json_string())
 

@@ -6,8 +6,15 @@ import pytest
 import torch
 
 from lvis.backbone import flow
-from lvis.distill.randomness import draws_of
+from lvis.distill.randomness import Draws
 from lvis.operators import GaussianBlur, Inpainting, LinearOperator
+from lvis.operators.draws import drawn, normal
+
+
+def timesteps(count: int, draw) -> torch.Tensor:
+    return drawn(
+        draw, count, lambda n, generator: flow.sample_timesteps(n, 8.0, 20, 980, generator)
+    )
 
 
 def gradients(net: torch.nn.Module) -> list[torch.Tensor]:
@@ -16,7 +23,7 @@ def gradients(net: torch.nn.Module) -> list[torch.Tensor]:
 
 def student_gradients(losses, measurement, prior_weight: float = 1.0) -> list[torch.Tensor]:
     losses.student.zero_grad()
-    terms, _ = losses.student_terms(measurement, draws_of(0, 0, 0), prior_weight)
+    terms, _ = losses.student_terms(measurement, Draws(0, 0, range(1)), prior_weight)
     terms["total"].backward()
     return gradients(losses.student)
 
@@ -27,7 +34,9 @@ def test_likelihood_reaches_every_student_parameter_through_the_decoder(
 ):
     losses = make_losses(vae)
     batch = make_batch(1)
-    measurement = losses.measure(batch["video"], batch["prompt"], draws_of(0, 0, 0)["measurement"])
+    measurement = losses.measure(
+        batch["video"], batch["prompt"], Draws(0, 0, range(1))["measurement"]
+    )
     found = student_gradients(losses, measurement, prior_weight=0.0)
     assert len(found) == len(list(losses.student.parameters()))
     assert all(gradient.abs().sum() > 0 for gradient in found)
@@ -38,8 +47,10 @@ def test_likelihood_reaches_every_student_parameter_through_the_decoder(
 def test_likelihood_is_the_mean_square_in_pixels(make_losses, make_batch):
     losses = make_losses()
     batch = make_batch(1)
-    measurement = losses.measure(batch["video"], batch["prompt"], draws_of(0, 0, 0)["measurement"])
-    terms, _ = losses.student_terms(measurement, draws_of(0, 0, 0), 0.0)
+    measurement = losses.measure(
+        batch["video"], batch["prompt"], Draws(0, 0, range(1))["measurement"]
+    )
+    terms, _ = losses.student_terms(measurement, Draws(0, 0, range(1)), 0.0)
     z_hat = losses.predict(losses.student_input(measurement), measurement.prompts)
     expected = (measurement.y - losses.operator(losses.student_vae.decode(z_hat))).square().mean()
     torch.testing.assert_close(terms["likelihood"], expected)
@@ -52,15 +63,15 @@ def test_teacher_sees_the_bridged_latents_if_and_only_if_the_vaes_differ(make_lo
         seen = []
         losses.teacher.register_forward_pre_hook(lambda _, args, seen=seen: seen.append(args[0]))
         measurement = losses.measure(batch["video"], batch["prompt"], torch.Generator())
-        _, target = losses.student_terms(measurement, draws_of(0, 0, 0), 1.0)
+        _, target = losses.student_terms(measurement, Draws(0, 0, range(1)), 1.0)
         z_hat = losses.predict(losses.student_input(measurement), measurement.prompts)
         expected = z_hat
         if vae == "lean" and bridge:
             expected = losses.teacher_vae.encode(losses.student_vae.decode(z_hat))
         torch.testing.assert_close(target, expected.detach())
-        draws = draws_of(0, 0, 0)
-        timestep = flow.sample_timesteps(1, 8.0, 20, 980, draws["prior_timestep"])
-        noise = torch.randn(expected.shape, generator=draws["prior_noise"])
+        draws = Draws(0, 0, range(1))
+        timestep = timesteps(1, draws["prior_timestep"])
+        noise = normal(expected.shape, draws["prior_noise"])
         noised = flow.add_noise(expected, noise, timestep / 1000)
         torch.testing.assert_close(seen[0][:1], noised)
 
@@ -81,11 +92,11 @@ def test_prior_gradient_is_that_of_dmd(make_losses, make_batch):
     measurement = losses.measure(batch["video"], batch["prompt"], torch.Generator())
     target = torch.randn(2, 16, 3, 4, 4, generator=torch.Generator().manual_seed(3))
     target.requires_grad_()
-    losses.prior_term(target, measurement, draws_of(0, 7, 0)).backward()
+    losses.prior_term(target, measurement, Draws(0, 7, range(2))).backward()
 
-    draws = draws_of(0, 7, 0)
-    timestep = flow.sample_timesteps(2, 8.0, 20, 980, draws["prior_timestep"])
-    noise = torch.randn(target.shape, generator=draws["prior_noise"])
+    draws = Draws(0, 7, range(2))
+    timestep = timesteps(2, draws["prior_timestep"])
+    noise = normal(target.shape, draws["prior_noise"])
     sigma = (timestep / 1000).view(2, 1, 1, 1, 1)
     with torch.no_grad():
         noised = (1 - sigma) * target + sigma * noise
@@ -105,7 +116,7 @@ def test_without_text_guidance_reduces_to_one_unconditional_pass(make_losses, ma
     losses.teacher.register_forward_pre_hook(lambda _, args: rows.append((len(args[0]), args[2])))
     batch = make_batch(2)
     measurement = losses.measure(batch["video"], batch["prompt"], torch.Generator())
-    losses.student_terms(measurement, draws_of(0, 0, 0), 1.0)
+    losses.student_terms(measurement, Draws(0, 0, range(2)), 1.0)
     assert [count for count, _ in rows] == [2]
     assert torch.equal(rows[0][1], losses.encode_text(["", ""]))
 
@@ -118,7 +129,7 @@ def test_inpainting_prior_weighs_cells_by_their_missing_share(make_losses, make_
     batch = make_batch(1)
     measurement = losses.measure(batch["video"], batch["prompt"], torch.Generator())
     target = torch.randn(1, 16, 3, 4, 4).requires_grad_()
-    losses.prior_term(target, measurement, draws_of(0, 0, 0)).backward()
+    losses.prior_term(target, measurement, Draws(0, 0, range(1))).backward()
     assert target.grad[..., :2].abs().max() == 0
     assert target.grad[..., 2:].abs().min() > 0
 
@@ -129,7 +140,7 @@ def test_latent_inpainting_compares_latents(make_losses, make_batch):
     measurement = losses.measure(batch["video"], batch["prompt"], torch.Generator())
     z = losses.student_vae.encode(batch["video"])
     torch.testing.assert_close(measurement.y, measurement.operator(z))
-    terms, _ = losses.student_terms(measurement, draws_of(0, 0, 0), 0.0)
+    terms, _ = losses.student_terms(measurement, Draws(0, 0, range(1)), 0.0)
     z_hat = losses.predict(measurement.y, measurement.prompts)
     expected = (measurement.y - measurement.operator(z_hat)).square().mean()
     torch.testing.assert_close(terms["likelihood"], expected)
@@ -140,10 +151,10 @@ def test_critic_learns_the_noise_of_noised_student_outputs(make_losses, make_bat
     losses = make_losses(critic_loss=kind)
     batch = make_batch(2)
     target = torch.randn(2, 16, 3, 4, 4)
-    loss = losses.critic_term(target, batch["prompt"], draws_of(0, 2, 0))
-    draws = draws_of(0, 2, 0)
-    timestep = flow.sample_timesteps(2, 8.0, 20, 980, draws["critic_timestep"])
-    noise = torch.randn(target.shape, generator=draws["critic_noise"])
+    loss = losses.critic_term(target, batch["prompt"], Draws(0, 2, range(2)))
+    draws = Draws(0, 2, range(2))
+    timestep = timesteps(2, draws["critic_timestep"])
+    noise = normal(target.shape, draws["critic_noise"])
     sigma = (timestep / 1000).view(2, 1, 1, 1, 1)
     noised = (1 - sigma) * target + sigma * noise
     velocity = losses.critic(noised, timestep, losses.encode_text(batch["prompt"]))

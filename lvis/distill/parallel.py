@@ -1,0 +1,129 @@
+"""One training on several processes: which strategy, sharded nets, flags and gradients that all agree on."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+import torch
+from lightning.pytorch.strategies import ModelParallelStrategy, Strategy
+from torch import Tensor, distributed, nn
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.tensor import DTensor
+
+from lvis.backbone import WanTransformer
+from lvis.errors import UserError
+
+STRATEGIES = ("auto", "ddp", "fsdp")
+
+
+def build_strategy(name: str, processes: int) -> Strategy | str:
+    """Lightning's strategy for `trainer.strategy`.
+
+    ddp copies every net to every process; fsdp is FSDP2, which shares out student, teacher and critic. FSDP 1 is not
+    offered: it neither clips gradients by their norm nor runs without a GPU.
+
+    Raises:
+        UserError: another name.
+    """
+    if name not in STRATEGIES:
+        raise UserError(f"trainer.strategy={name} is not known: use one of {', '.join(STRATEGIES)}")
+    if name == "fsdp":
+        # ours are checkpoints of their own kind (see checkpoints.py)
+        return ModelParallelStrategy(
+            data_parallel_size=processes, tensor_parallel_size=1, save_distributed_checkpoint=False
+        )
+    # student and critic are updated in turn, so that DDP must look for what took no part
+    return "ddp_find_unused_parameters_true" if name == "ddp" else "auto"
+
+
+def mesh_of(strategy: Strategy) -> DeviceMesh | None:
+    """The processes that share the nets; None when each has its own copy."""
+    if not isinstance(strategy, ModelParallelStrategy):
+        return None
+    return strategy.device_mesh["data_parallel"]
+
+
+def shard(net: WanTransformer, mesh: DeviceMesh) -> None:
+    """Share out a transformer's parameters, a block at a time (FSDP2)."""
+    for block in net.net.blocks:
+        fully_shard(block, mesh=mesh)
+    fully_shard(net, mesh=mesh)
+
+
+@contextmanager
+def syncing(net: nn.Module, strategy: Strategy, last: bool) -> Iterator[None]:
+    """Gradients of `net` stay local within the block unless this is the step's last micro-batch."""
+    if isinstance(net, FSDPModule):
+        net.set_requires_gradient_sync(last)
+        yield
+    elif not last and isinstance(strategy.model, nn.parallel.DistributedDataParallel):
+        with strategy.model.no_sync():
+            yield
+    else:
+        yield
+
+
+def world_size() -> int:
+    """Processes of this run."""
+    return distributed.get_world_size() if _running() else 1
+
+
+def agreed_any(flag: bool, device: torch.device) -> bool:
+    """Whether `flag` is set on any process; every process must ask, at the same point."""
+    if not _running():
+        return flag
+    votes = torch.tensor([float(flag)], device=device)
+    distributed.all_reduce(votes, op=distributed.ReduceOp.MAX)
+    return bool(votes.item())
+
+
+def agreed_mean(values: dict[str, float], device: torch.device) -> dict[str, float]:
+    """The mean over processes of each value; all must have the same names."""
+    if not _running() or not values:
+        return values
+    total = torch.tensor(list(values.values()), dtype=torch.float64, device=_wide(device))
+    distributed.all_reduce(total)
+    return dict(zip(values, (total / distributed.get_world_size()).tolist(), strict=True))
+
+
+def gathered(value: Any) -> list[Any]:
+    """The values of all processes, in their order; every process must ask."""
+    if not _running():
+        return [value]
+    values: list[Any] = [None] * distributed.get_world_size()
+    distributed.all_gather_object(values, value)
+    return values
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """A shared-out tensor put together on every process; others as they are."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def own_part(tensor: Tensor) -> Tensor:
+    """This process's rows of a shared-out tensor; others as they are."""
+    return cast(Tensor, tensor.to_local()) if isinstance(tensor, DTensor) else tensor
+
+
+def own_rows(tensor: Tensor) -> tuple[int, int]:
+    """The rows [begin, end) of the whole tensor that `own_part` has; (0, rows) where not shared out."""
+    rows = tensor.shape[0] if tensor.ndim else 1
+    if not isinstance(tensor, DTensor):
+        return 0, rows
+    # FSDP2 cuts the first dimension as torch.chunk does
+    mesh = tensor.device_mesh
+    share = -(-rows // mesh.size())
+    begin = min(rows, mesh.get_local_rank() * share)
+    end = min(rows, begin + share)
+    assert end - begin == own_part(tensor).shape[0], (tensor.shape, begin, end)
+    return begin, end
+
+
+def _running() -> bool:
+    return distributed.is_available() and distributed.is_initialized()
+
+
+def _wide(device: torch.device) -> torch.device:
+    # MPS has no float64; the processes of a CUDA run reduce on their GPU
+    return device if device.type == "cuda" else torch.device("cpu")

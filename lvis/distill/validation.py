@@ -1,0 +1,118 @@
+"""PSNR and SSIM on held-out clips while training, and clips to look at."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import Callback, Trainer
+from torch import Tensor
+
+from lvis.distill.module import Distillation
+from lvis.distill.parallel import agreed_any, agreed_mean
+from lvis.distill.randomness import generator_for
+from lvis.distill.records import Journal, write_side_by_side
+from lvis.metrics import psnr_frames, ssim_frames
+from lvis.progress import console
+
+
+class Validation(Callback):
+    """PSNR and SSIM on the held-out clips every `every` steps, and the first of them side by side.
+
+    What is compared: the student (averaged weights), D'(E'(y)) and the VAE's ceiling D'(E'(x)). The
+    clips show the measurement, D'(E'(y)), the student, D'(E'(x)), x.
+    """
+
+    def __init__(self, journal: Journal, folder: Path, every: int, clips: int) -> None:
+        self.journal, self.folder, self.every, self.clips = journal, folder, every, clips
+        self.latest: dict[str, float] = {}
+        self.latest_step = -1
+        self._fixed: dict[str, float] = {}  # what does not change while the student trains
+
+    def on_train_batch_end(  # type: ignore[override]
+        self, trainer: Trainer, module: Distillation, *_: Any
+    ) -> None:
+        if self.every and module.step % self.every == 0:
+            self.run(trainer, module)
+
+    def on_train_end(self, trainer: Trainer, module: Distillation) -> None:  # type: ignore[override]
+        if self.every and self.latest_step != module.step:
+            self.run(trainer, module)
+
+    def run(self, trainer: Trainer, module: Distillation) -> dict[str, float]:
+        """Validate now; the metrics' means over the clips of all processes, also kept in `latest`.
+
+        Where a process runs out of memory, this validation is left out and the training goes on.
+        """
+        failure, scores = None, {}
+        try:
+            scores = self._score(trainer, module)
+        except (MemoryError, RuntimeError) as error:
+            if not _out_of_memory(error):
+                raise
+            failure = error
+        if agreed_any(failure is not None, module.device):
+            console.print(
+                f"step {module.step}: validation ran out of memory and was left out; lower "
+                "data.val_clips or distill.size, or set trainer.validate_every=0",
+                highlight=False,
+                soft_wrap=True,
+            )
+            self.latest_step = module.step
+            return {}
+        if not scores:
+            return {}
+        means = agreed_mean({k: sum(v) / len(v) for k, v in scores.items()}, module.device)
+        if not self._fixed:
+            self._fixed = {k: v for k, v in means.items() if not k.startswith("student")}
+        self.latest, self.latest_step = means | self._fixed, module.step
+        self.journal.add(module.step, "validation", self.latest)
+        return self.latest
+
+    @torch.no_grad()
+    def _score(self, trainer: Trainer, module: Distillation) -> dict[str, list[float]]:
+        loader = trainer.datamodule.val_dataloader()  # type: ignore[attr-defined]
+        scores: dict[str, list[float]] = {}
+        for number, batch in enumerate(loader):
+            clean = batch["video"].to(module.device)
+            place = number * trainer.world_size + trainer.global_rank
+            generator = generator_for(module.settings.seed, place, 0, "validation")
+            measurement = module.losses.measure(clean, batch["prompt"], generator)
+            student = module.restore(measurement)
+            videos = {"student": student}
+            shown = trainer.is_global_zero and number < self.clips
+            if shown or not self._fixed:
+                videos["baseline"] = module.losses.reconstruct(
+                    module.losses.student_input(measurement)
+                )
+                videos["ceiling"] = module.losses.reconstruct(
+                    module.losses.student_vae.encode(clean)
+                )
+            # every process must score the same videos: the means below are over all of them
+            for name in ("student",) if self._fixed else tuple(videos):
+                _note(scores, name, videos[name], clean)
+            if shown:
+                latent = measurement.operator.space == "latent"
+                seen = videos["baseline"] if latent else measurement.operator.lift(measurement.y)
+                self._show(
+                    module.step,
+                    number,
+                    [seen, videos["baseline"], student, videos["ceiling"], clean],
+                )
+        return scores
+
+    def _show(self, step: int, number: int, videos: list[Tensor]) -> None:
+        name = f"step_{step:08d}_clip_{number}"
+        clip, picture = write_side_by_side([v[:1].float().cpu() for v in videos], self.folder, name)
+        self.journal.add_clip(step, f"clip_{number}", clip, picture)
+
+
+def _note(scores: dict[str, list[float]], name: str, video: Tensor, clean: Tensor) -> None:
+    scores.setdefault(f"{name}_psnr", []).append(float(psnr_frames(video, clean).mean()))
+    scores.setdefault(f"{name}_ssim", []).append(float(ssim_frames(video, clean).mean()))
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    # the CPU's allocator has no exception of its own
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        "can't allocate memory" in str(error)
+    )
