@@ -63,9 +63,13 @@ class Distillation(LightningModule):
             self._pending = None
 
     def _adamw(self, net: nn.Module, learning_rate: float) -> torch.optim.AdamW:
-        betas, decay = self.settings.betas, self.settings.weight_decay
+        settings = self.settings
         return torch.optim.AdamW(
-            net.parameters(), lr=learning_rate, betas=betas, weight_decay=decay
+            net.parameters(),
+            lr=learning_rate,
+            betas=settings.betas,
+            weight_decay=settings.weight_decay,
+            eps=settings.epsilon,
         )
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:

@@ -48,7 +48,9 @@ def shard(net: WanTransformer, mesh: DeviceMesh) -> None:
     """Share out a transformer's parameters, a block at a time (FSDP2)."""
     for block in net.net.blocks:
         fully_shard(block, mesh=mesh)
-    fully_shard(net, mesh=mesh)
+    # by default the outermost stays whole after a pass, and after one without gradients its parameters would be other
+    # tensors than those that the optimiser knows
+    fully_shard(net, mesh=mesh, reshard_after_forward=True)
 
 
 @contextmanager

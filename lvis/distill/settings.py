@@ -50,6 +50,7 @@ class Settings:
     decay_steps: int | None  # the student's rate falls to a twentieth over these; None = fixed
     betas: tuple[float, float]
     weight_decay: float
+    epsilon: float  # AdamW's
     clip_norm: float  # of each net's gradient
     ema_decay: float  # 0 = off
     use_text: bool  # prompts of the clips; false = the null prompt for every net
@@ -76,7 +77,13 @@ class Settings:
             self._check_range(name, 1, math.inf)
         if self.decay_steps is not None:
             self._check_range("decay_steps", 1, math.inf)
-        for name in ("student_learning_rate", "critic_learning_rate", "clip_norm", "shift"):
+        for name in (
+            "student_learning_rate",
+            "critic_learning_rate",
+            "clip_norm",
+            "shift",
+            "epsilon",
+        ):
             self._check_range(name, 1e-12, math.inf)
         for name in ("lowest_timestep", "highest_timestep", "student_timestep"):
             self._check_range(name, 0, 1000)

@@ -44,6 +44,7 @@ DEFAULTS = {
     "decay_steps": None,
     "betas": (0.9, 0.999),
     "weight_decay": 0.01,
+    "epsilon": 1e-8,
     "clip_norm": 1.0,
     "ema_decay": 0.9,
     "use_text": True,
