@@ -1,6 +1,5 @@
 """Two processes (gloo, CPU) train what one does: DDP, FSDP2, accumulation, and resuming with another number of them."""
 
-import json
 from pathlib import Path
 
 import pytest
