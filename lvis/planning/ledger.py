@@ -50,6 +50,7 @@ class Ledger:
         live: bytes alive now, by the stage in which they were born, or `GRADIENTS` or `COPIES`.
         peak: the same at the moment at which their sum was largest since `forget_peak`; peak_stage
             is the stage of that moment.
+        highest: of every stage the most that was alive at once, since `forget_peak`.
         operations: floating-point operations (a multiplication and an addition are two) by
             (stage, "forward" | "recompute" | "backward", kind). Matrix products, convolutions and
             attention are counted, as by torch's FlopCounterMode.
@@ -61,12 +62,13 @@ class Ledger:
     def __init__(self, *persistent: nn.Module, gradient_share: float = 1.0) -> None:
         self.live: Counter[str] = Counter()
         self.peak: Counter[str] = Counter()
+        self.highest: Counter[str] = Counter()
         self.peak_stage = ""
         self.operations: Counter[tuple[str, str, str]] = Counter()
         self.gradient_share = gradient_share
-        self._total = self._highest = 0.0
+        self._total = self._most = 0.0
         self._stages = [ELSEWHERE]
-        self._backward = False
+        self._backward = self._ignoring = False
         self._born: dict[int, tuple[float, str]] = {}
         self._parameters: set[int] = set()
         self._known: set[int] = set()
@@ -104,7 +106,8 @@ class Ledger:
 
     def forget_peak(self) -> None:
         """Let the peak begin anew from what is alive now."""
-        self._highest, self.peak, self.peak_stage = self._total, Counter(self.live), self.stage
+        self._most, self.peak, self.peak_stage = self._total, self.live.copy(), self.stage
+        self.highest = self.live.copy()
 
     @property
     def stage(self) -> str:
@@ -142,12 +145,32 @@ class Ledger:
         finally:
             self._backward = False
 
+    @contextmanager
+    def ignoring(self) -> Iterator[None]:
+        """What is born inside counts as having been there before."""
+        self._ignoring = True
+        try:
+            yield
+        finally:
+            self._ignoring = False
+
+    def hold_gradients(self, net: nn.Module) -> None:
+        """Give a net the gradients of earlier micro-batches."""
+        for parameter in net.parameters():
+            parameter.grad = torch.zeros_like(parameter)
+            self._to_gradients(parameter)
+
     def _record(self, func: Any, args: tuple[Any, ...], options: dict[str, Any], out: Any) -> None:
-        self._count(func._overloadpacket, args, options, out)
+        if not self._ignoring:
+            self._count(getattr(func, "_overloadpacket", func), args, options, out)
         for tensor in filter(_is_tensor, tree_leaves(out)):
             storage = tensor.untyped_storage()
             key = storage._cdata
             if key in self._known or key in self._born:
+                continue
+            if self._ignoring:
+                self._known.add(key)
+                weakref.finalize(storage, self._known.discard, key)
                 continue
             copied = func is aten._to_copy.default and _key(args[0]) in self._parameters
             name = COPIES if copied and tensor.dtype != args[0].dtype else self.stage
@@ -184,8 +207,9 @@ class Ledger:
     def _change(self, name: str, size: float) -> None:
         self.live[name] += size  # type: ignore[assignment]
         self._total += size
-        if self._total > self._highest:
-            self._highest, self.peak, self.peak_stage = self._total, self.live.copy(), self.stage
+        self.highest[name] = max(self.highest[name], self.live[name])
+        if self._total > self._most:
+            self._most, self.peak, self.peak_stage = self._total, self.live.copy(), self.stage
 
 
 class _Watch(TorchDispatchMode):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -29,8 +31,28 @@ class Embeddings(nn.Module):
 
 
 def fake_mode() -> FakeTensorMode:
-    """Within it tensors have no storage; the operator's own few numbers may stay real."""
+    """A world of tensors without storage; the operator's own few numbers may stay real."""
     return FakeTensorMode(allow_non_fake_inputs=True)
+
+
+@contextmanager
+def within(mode: FakeTensorMode) -> Iterator[None]:
+    """Tensors made inside have no storage, and none of them stays in a cache of lvis."""
+    _forget_caches()
+    try:
+        with mode:
+            yield
+    finally:
+        _forget_caches()
+
+
+def _forget_caches() -> None:
+    modules = [module for name, module in sys.modules.items() if name.startswith("lvis.")]
+    for module in modules:
+        for value in vars(module).values():
+            clear = getattr(value, "cache_clear", None)
+            if clear is not None and not isinstance(value, type):
+                clear()
 
 
 def planned_losses(cfg: DictConfig, settings: Settings, mode: FakeTensorMode) -> Losses:

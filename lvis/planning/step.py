@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lvis.distill.losses import Losses, Measurement
+from lvis.distill.losses import Losses
 from lvis.distill.randomness import draws_of
 from lvis.planning.ledger import Ledger, SavedTensors
 
@@ -22,12 +22,14 @@ ENCODE, DECODE, BRIDGE = "student VAE encode", "student VAE decode", "teacher VA
 class Phase:
     """What one part of a step was seen to need.
 
-    peak: bytes at the worst moment by what they are (see `Ledger`); stage: of that moment; kept:
-    bytes that the forward passes leave for the backward pass; operations: see `Ledger`.
+    peak: bytes at the worst moment by what they are (see `Ledger`); stage: of that moment;
+    highest: the most of each kind at any moment; kept: bytes that the forward passes leave for the
+    backward pass; operations: see `Ledger`.
     """
 
     peak: Counter[str]
     stage: str
+    highest: Counter[str]
     kept: float = 0.0
     operations: Counter[tuple[str, str, str]] = field(default_factory=Counter)
 
@@ -50,37 +52,67 @@ class Step:
     target: Phase | None
 
 
-def run_step(losses: Losses, video_shape: tuple[int, ...], gradient_share: float = 1.0) -> Step:
+def run_step(
+    losses: Losses,
+    video_shape: tuple[int, ...],
+    gradient_share: float = 1.0,
+    after_backward: Callable[[nn.Module], None] = lambda net: None,
+) -> Step:
     """Run one micro-batch of each phase, forward and backward, without an optimiser.
+
+    With `accumulate` above 1 it is the last micro-batch: the others' measurements and gradients are
+    there.
 
     Args:
         losses: with fake nets, inside their mode, or with real ones.
-        video_shape: (B, 3, T, H, W) of the micro-batch.
+        video_shape: (accumulate B, 3, T, H, W), a process's clips of one step.
         gradient_share: see `Ledger`.
+        after_backward: called with the student and with the critic when its gradients are there;
+            what it allocates is not counted.
     """
-    draws = draws_of(0, 0, 0)
-    prompts = ["a prompt"] * video_shape[0]
+    settings, draws = losses.settings, draws_of(0, 0, 0)
+    prompts = ["a prompt"] * (video_shape[0] // settings.accumulate)
     nets = (losses.student, losses.teacher, losses.critic, losses.student_vae, losses.teacher_vae)
     ledger = Ledger(*nets, gradient_share=gradient_share)
+
+    def backward(net: nn.Module, loss: Tensor) -> Phase:
+        kept = ledger.alive
+        with ledger.backward():
+            loss.backward()
+        phase = _phase(ledger, kept)
+        with ledger.ignoring():
+            after_backward(net)
+        net.zero_grad(set_to_none=True)
+        return phase
+
+    def begin(net: nn.Module | None) -> None:
+        if net is not None and settings.accumulate > 1:
+            ledger.hold_gradients(net)
+        ledger.operations.clear()
+        ledger.forget_peak()
+
     with ledger:
         _attribute(ledger, losses)
         clean = torch.zeros(video_shape)
-        prior = losses.settings.prior_weight
-        ledger.forget_peak()
-        measurement = losses.measure(clean, prompts, draws["measurement"])
-        terms, target = losses.student_terms(measurement, draws, prior)
-        student = _backward(ledger, terms.pop("total"))
+        begin(losses.student)
+        measurements = [
+            losses.measure(part, prompts, draws["measurement"])
+            for part in clean.split(len(prompts))
+        ]
+        measurement = measurements[-1]
+        terms, target = losses.student_terms(measurement, draws, settings.prior_weight)
+        loss = terms.pop("total")
         terms.clear()
-        losses.student.zero_grad(set_to_none=True)
-        if prior == 0:
+        student = backward(losses.student, loss)
+        if settings.prior_weight == 0:
             return Step(student, None, None)
         assert target is not None
-        critic = _critic(ledger, losses, target, measurement, draws)
-        del target
-        ledger.operations.clear()
-        ledger.forget_peak()
+        begin(losses.critic)
+        critic = backward(losses.critic, losses.critic_term(target, measurement.prompts, draws))
+        del loss, target
+        begin(None)
         losses.critic_target(measurement)
-        alone = Phase(ledger.peak, ledger.peak_stage, 0.0, ledger.operations.copy())
+        alone = _phase(ledger, 0.0)
     return Step(student, critic, alone)
 
 
@@ -118,22 +150,9 @@ def saved_activations(losses: Losses, latents: tuple[int, ...]) -> int:
     return saved.bytes
 
 
-def _critic(
-    ledger: Ledger, losses: Losses, target: Tensor, measurement: Measurement, draws: Any
-) -> Phase:
-    ledger.operations.clear()
-    ledger.forget_peak()
-    loss = [losses.critic_term(target, measurement.prompts, draws)]
-    phase = _backward(ledger, loss.pop())
-    losses.critic.zero_grad(set_to_none=True)
-    return phase
-
-
-def _backward(ledger: Ledger, loss: Tensor) -> Phase:
-    kept = ledger.alive
-    with ledger.backward():
-        loss.backward()
-    return Phase(ledger.peak, ledger.peak_stage, kept, ledger.operations.copy())
+def _phase(ledger: Ledger, kept: float) -> Phase:
+    operations = ledger.operations.copy()
+    return Phase(ledger.peak, ledger.peak_stage, ledger.highest, kept, operations)
 
 
 def _attribute(ledger: Ledger, losses: Losses) -> None:
