@@ -17,7 +17,7 @@ from lvis.distill.build import settings_from
 from lvis.distill.losses import Losses
 from lvis.errors import UserError
 from lvis.files import write_text
-from lvis.planning.check import check as checked
+from lvis.planning.check import check as check_on_cpu
 from lvis.planning.check import realise, shapes
 from lvis.planning.gpus import GB, MEMORY_CLASSES, gpu_of
 from lvis.planning.memory import (
@@ -91,11 +91,11 @@ def plan(cfg: DictConfig) -> Plan:
             "days": hours(average, steps, gpu, cfg.mfu) / 24,
             "clips seen": steps * video[0] * strategy.devices,
         },
-        "notes": notes(strategy, settings.likelihood_only_steps),
+        "notes": notes(strategy, settings.likelihood_only_steps, cfg.check),
         "config": plain(cfg),
     }
     if cfg.check:
-        result["check"] = checked(cfg)
+        result["check"] = check_on_cpu(cfg)
     show(result, console)
     if cfg.output:
         folder = Path(cfg.output)
@@ -121,7 +121,7 @@ def memory(
         "critic update": step.critic,
         "forward for the critic alone": step.target,
     }
-    moments = {
+    moments: dict[str, dict[str, Any]] = {
         name: {"bytes": phase.peak_bytes, "stage": phase.stage, "parts": _positive(phase.peak)}
         for name, phase in phases.items()
         if phase is not None
@@ -166,7 +166,7 @@ def check_keys(cfg: DictConfig) -> None:
         raise UserError(f"mfu={cfg.mfu} is not a share of the peak rate: use more than 0, up to 1")
 
 
-def notes(strategy: Strategy, likelihood_only_steps: int) -> list[str]:
+def notes(strategy: Strategy, likelihood_only_steps: int, checked: bool) -> list[str]:
     """What the numbers are and are not."""
     found = [
         "GB are 1e9 bytes. Memory is that of tensors: what kernels use inside, the CUDA context, "
@@ -177,6 +177,11 @@ def notes(strategy: Strategy, likelihood_only_steps: int) -> list[str]:
         "them by the peak rate of their precision times mfu, which is assumed; loading, "
         "communication, validation and everything bound by memory bandwidth hide in mfu.",
     ]
+    if checked:
+        found.append(
+            "The resident set of the check holds what the CPU's kernels use inside and what the "
+            "allocator keeps, which the plan leaves out."
+        )
     if strategy.name == FSDP:
         found.append(
             "FSDP: weights, gradients, moments and the average of student, critic and teacher are "

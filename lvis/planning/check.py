@@ -29,19 +29,21 @@ def check(cfg: DictConfig) -> dict[str, tuple[float, float]]:
     Raises:
         UserError: the model is too large for this, or its weights are missing.
     """
-    cfg = OmegaConf.merge(cfg, {"distill": {"encode_dtype": "float32", "decode_dtype": "float32"}})
-    settings = settings_from(cfg)
+    chosen: Any = OmegaConf.merge(
+        cfg, {"distill": {"encode_dtype": "float32", "decode_dtype": "float32"}}
+    )
+    settings = settings_from(chosen)
     mode = fake_mode()
-    planned = planned_losses(cfg, settings, mode)
+    planned = planned_losses(chosen, settings, mode)
     if sum(p.numel() for p in planned.student.parameters()) > LARGEST:
         raise UserError(
-            f"check=true takes a real step, and model={cfg.model.name} is too large "
+            f"check=true takes a real step, and model={chosen.model.name} is too large "
             "for a CPU: use model=tiny"
         )
-    losses = build_losses(cfg, settings)
+    losses = build_losses(chosen, settings)
     # one embedding for both: the text encoder is not what is checked
     losses.encode_text = planned.encode_text
-    video, latents = shapes(cfg, losses)
+    video, latents = shapes(chosen, losses)
     realise(planned, video, latents)
     realise(losses, video, latents)
     memory = PeakMemory(torch.device("cpu"))

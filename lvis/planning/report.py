@@ -17,7 +17,7 @@ Rows = list[tuple[str, ...]]
 
 def tables(plan: Plan) -> list[tuple[str, tuple[str, ...], Rows]]:
     """(title, headings, rows) of everything that is printed."""
-    found = [
+    found: list[tuple[str, tuple[str, ...], Rows]] = [
         ("run", ("", ""), [(k, str(v)) for k, v in plan["what"].items()]),
         ("memory a GPU", ("part", "GB"), _memory_rows(plan["memory"])),
         ("largest moments", _MOMENTS, _moment_rows(plan["memory"])),
