@@ -65,7 +65,7 @@ class Losses(nn.Module):
             self.student_vae,
             self.teacher_vae,
             checkpointing=settings.checkpoint_activations,
-            block_size=settings.block_size,
+            block_size=settings.bridge_block,
         )
         self.operator = operator
         self.encode_text = (
@@ -95,7 +95,7 @@ class Losses(nn.Module):
         """
         if not self.settings.use_text:
             prompts = [""] * len(prompts)
-        signal = self.student_vae.encode(clean) if self.operator.space == "latent" else clean
+        signal = self.encode(clean) if self.operator.space == "latent" else clean
         operator = self.operator.realise(tuple(signal.shape), generator).to(signal.device)
         # a copy, whatever the operator does: y must not share memory with the clean clip
         y = operator.measure(signal, generator).clone()
@@ -106,7 +106,7 @@ class Losses(nn.Module):
         """z_in = E'(y) (line 4), with y brought to the video's shape first; (B, 16, t, h, w)."""
         operator, y = measurement.operator, measurement.y
         shaped = operator.pinv(y) if self.settings.student_input == "pinv" else operator.lift(y)
-        return shaped if operator.space == "latent" else self.student_vae.encode(shaped)
+        return shaped if operator.space == "latent" else self.encode(shaped)
 
     def predict(self, z_in: Tensor, prompts: Sequence[str]) -> Tensor:
         """z_hat = q(z_in) (line 6), block-causal; student latents (B, 16, t, h, w)."""
@@ -184,12 +184,16 @@ class Losses(nn.Module):
     def critic_target(self, measurement: Measurement) -> Tensor:
         """z_target for a step that does not update the student."""
         z_hat = self.predict(self.student_input(measurement), measurement.prompts)
-        return self._target(z_hat, self.student_vae.decode(z_hat) if self.bridged else None)
+        return self._target(z_hat, self.bridge.to_video(z_hat) if self.bridged else None)
 
     @torch.no_grad()
     def reconstruct(self, latents: Tensor) -> Tensor:
         """D'(z) for eyes and metrics, (B, 3, T, H, W) in [-1, 1]."""
-        return self.student_vae.decode(latents).clamp(-1, 1)
+        return self.bridge.to_video(latents).clamp(-1, 1)
+
+    def encode(self, video: Tensor) -> Tensor:
+        """E'(x), (B, 16, t, h, w)."""
+        return self.bridge.encode(self.student_vae, video)
 
     def _target(self, z_hat: Tensor, x_hat: Tensor | None) -> Tensor:
         """z_target: E(x_hat) when the VAEs differ, else z_hat (lines 12-16)."""

@@ -59,6 +59,7 @@ class Settings:
     accumulate: int  # micro-batches a step
     autocast: str  # bf16 | none; parameters stay float32
     checkpoint_activations: bool
+    bridge_block: int  # latent frames that the VAEs see at a time when checkpointing
     seed: int
 
     def __post_init__(self) -> None:
@@ -73,7 +74,7 @@ class Settings:
         self._check_choice("autocast", ("bf16", "none"))
         for name in ("likelihood_weight", "prior_weight", "warmup_steps", "likelihood_only_steps"):
             self._check_range(name, 0, math.inf)
-        for name in ("ratio", "block_size", "accumulate"):
+        for name in ("ratio", "block_size", "accumulate", "bridge_block"):
             self._check_range(name, 1, math.inf)
         if self.decay_steps is not None:
             self._check_range("decay_steps", 1, math.inf)

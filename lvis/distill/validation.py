@@ -84,9 +84,7 @@ class Validation(Callback):
                 videos["baseline"] = module.losses.reconstruct(
                     module.losses.student_input(measurement)
                 )
-                videos["ceiling"] = module.losses.reconstruct(
-                    module.losses.student_vae.encode(clean)
-                )
+                videos["ceiling"] = module.losses.reconstruct(module.losses.encode(clean))
             # every process must score the same videos: the means below are over all of them
             for name in ("student",) if self._fixed else tuple(videos):
                 _note(scores, name, videos[name], clean)

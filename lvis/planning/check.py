@@ -13,7 +13,7 @@ from lvis.benchmarking.machine import PeakMemory
 from lvis.distill.build import build_losses, settings_from
 from lvis.distill.losses import Losses
 from lvis.distill.module import Distillation
-from lvis.distill.randomness import draws_of
+from lvis.distill.randomness import Draws
 from lvis.errors import UserError
 from lvis.planning.memory import gradient_bytes, moment_bytes, strategy_of
 from lvis.planning.networks import fake_mode, parameter_bytes, planned_losses, within
@@ -114,7 +114,8 @@ def check(cfg: DictConfig) -> dict[str, tuple[float, float]]:
 
 def student_update(losses: Losses, video: tuple[int, ...]) -> None:
     """The student's part of a step, forward and backward, with nothing watching."""
-    draws, clips = draws_of(0, 0, 0), video[0] // losses.settings.accumulate
+    clips = video[0] // losses.settings.accumulate
+    draws = Draws(0, 0, range(clips))
     prompts = ["a prompt"] * clips
     measurement = losses.measure(torch.zeros(clips, *video[1:]), prompts, draws["measurement"])
     terms, target = losses.student_terms(measurement, draws, losses.settings.prior_weight)

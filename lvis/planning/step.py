@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lvis.distill.losses import Losses
-from lvis.distill.randomness import draws_of
+from lvis.distill.randomness import Draws
 from lvis.planning.ledger import Ledger, SavedTensors
 
 TEXT = "text embeddings"
@@ -70,8 +70,9 @@ def run_step(
         after_backward: called with the student and with the critic when its gradients are there;
             what it allocates is not counted.
     """
-    settings, draws = losses.settings, draws_of(0, 0, 0)
+    settings = losses.settings
     prompts = ["a prompt"] * (video_shape[0] // settings.accumulate)
+    draws = Draws(0, 0, range(len(prompts)))
     nets = (losses.student, losses.teacher, losses.critic, losses.student_vae, losses.teacher_vae)
     ledger = Ledger(*nets, gradient_share=gradient_share)
 

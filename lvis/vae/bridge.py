@@ -23,8 +23,8 @@ class Bridge(nn.Module):
     Args:
         student_vae: its decoder is D'.
         teacher_vae: its encoder is E; the same object as student_vae makes the bridge the identity.
-        checkpointing: recompute activations in the backward pass, block by block, so that the
-            memory for activations is that of one block and not of the clip.
+        checkpointing: go block by block and recompute activations in the backward pass, so that the
+            memory for activations is that of one block and not of the clip, with and without a graph.
         block_size: latent frames a block when checkpointing.
 
     The video between D' and E is not clamped, so that its gradient vanishes nowhere.
@@ -65,10 +65,7 @@ class Bridge(nn.Module):
         Raises:
             UserError: if the latents do not fit the student's VAE.
         """
-        if not self._checkpoints(student_latents):
-            return self.student_vae.decode(student_latents)
-        blocks = student_latents.split(self.block_size, dim=2)
-        return _through_blocks(self.student_vae.decode_block, blocks)
+        return self.decode(self.student_vae, student_latents)
 
     def to_teacher(self, video: Tensor) -> Tensor:
         """E: video (B, 3, 1 + 4k, H, W) -> teacher latents (B, C, 1 + k, h, w).
@@ -76,13 +73,23 @@ class Bridge(nn.Module):
         Raises:
             UserError: if the video does not fit the teacher's VAE.
         """
-        if not self._checkpoints(video):
-            return self.teacher_vae.encode(video)
-        self.teacher_vae.check_video(video, begins=True)
-        frames = self.teacher_vae.video_frames(self.block_size)
-        later = video[:, :, frames:].split(self.block_size * self.teacher_vae.temporal_stride, 2)
+        return self.encode(self.teacher_vae, video)
+
+    def decode(self, vae: VideoVAE, latents: Tensor) -> Tensor:
+        """`vae.decode`, block by block when checkpointing."""
+        if not self.checkpointing:
+            return vae.decode(latents)
+        return _through_blocks(vae.decode_block, latents.split(self.block_size, dim=2))
+
+    def encode(self, vae: VideoVAE, video: Tensor) -> Tensor:
+        """`vae.encode`, block by block when checkpointing."""
+        if not self.checkpointing:
+            return vae.encode(video)
+        vae.check_video(video, begins=True)
+        frames = vae.video_frames(self.block_size)
+        later = video[:, :, frames:].split(self.block_size * vae.temporal_stride, 2)
         blocks = (video[:, :, :frames], *(block for block in later if block.shape[2]))
-        return _through_blocks(self.teacher_vae.encode_block, blocks)
+        return _through_blocks(vae.encode_block, blocks)
 
     def forward(self, student_latents: Tensor) -> tuple[Tensor, Tensor]:
         """Student latents -> (video, teacher latents), differentiable.
@@ -96,20 +103,20 @@ class Bridge(nn.Module):
         video = self.to_video(student_latents)
         return video, student_latents if self.is_identity else self.to_teacher(video)
 
-    def _checkpoints(self, inputs: Tensor) -> bool:
-        return self.checkpointing and torch.is_grad_enabled() and inputs.requires_grad
-
 
 def _through_blocks(
     run_block: Callable[[Tensor, VAEState], tuple[Tensor, VAEState]], blocks: tuple[Tensor, ...]
 ) -> Tensor:
-    """A stream in which each block's activations are recomputed in the backward pass."""
+    """A stream in which each block's activations are recomputed in the backward pass, if there is one."""
     outputs: list[Tensor] = []
     state: Any = None
     for block in blocks:
-        # the VAEs draw no random numbers, so there is no generator state to restore
-        output, state = checkpoint(
-            run_block, block, state, use_reentrant=False, preserve_rng_state=False
-        )
+        if torch.is_grad_enabled() and blocks[0].requires_grad:
+            # the VAEs draw no random numbers, so there is no generator state to restore
+            output, state = checkpoint(
+                run_block, block, state, use_reentrant=False, preserve_rng_state=False
+            )
+        else:
+            output, state = run_block(block, state)
         outputs.append(output)
     return torch.cat(outputs, dim=2)

@@ -53,6 +53,7 @@ DEFAULTS = {
     "accumulate": 1,
     "autocast": "none",
     "checkpoint_activations": False,
+    "bridge_block": 3,
     "seed": 0,
 }
 
