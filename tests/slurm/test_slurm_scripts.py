@@ -1,6 +1,5 @@
 """The job scripts of slurm/, run by fakes of sbatch, srun and scontrol that start the processes here (fake/)."""
 
-import json
 import os
 import shutil
 import subprocess
@@ -77,7 +76,9 @@ def test_shellcheck_finds_nothing():
 def test_training_starts_a_process_for_each_gpu_and_says_so_to_lightning(cluster):
     done = cluster.run("sbatch", "slurm/train.sbatch", "experiment=mine", "seed=1")
     assert done.returncode == 0, done.stderr
-    command = "-m lvis.train trainer=ddp trainer.devices=8 trainer.num_nodes=1 experiment=mine seed=1"
+    command = (
+        "-m lvis.train trainer=ddp trainer.devices=8 trainer.num_nodes=1 experiment=mine seed=1"
+    )
     assert cluster.calls("python") == [command] * 8
     assert cluster.statuses() == {"100": 0}
     assert not cluster.calls("scontrol")
@@ -91,7 +92,9 @@ def test_several_nodes_and_a_run_directory_are_passed_on(cluster):
     assert "OMP_NUM_THREADS=3" in (cluster.state / "environment").read_text().splitlines()
     (srun,) = cluster.calls("srun")
     assert "--cpus-per-task=3" in srun  # srun has not taken it from sbatch since SLURM 22.05
-    assert "--kill-on-bad-exit=0" in srun  # else the first process that leaves with 75 kills the rest
+    assert (
+        "--kill-on-bad-exit=0" in srun
+    )  # else the first process that leaves with 75 kills the rest
 
 
 def test_a_run_that_a_signal_ended_goes_back_to_the_queue(cluster):
@@ -240,7 +243,13 @@ def test_the_points_of_the_repository_are_runs_that_compose():
 
 def test_shards_are_prepared_by_shares_and_put_together_afterwards(cluster):
     done = cluster.run(
-        "slurm/prepare.sh", "/data/my videos", "shards", "3", "--partition=cpu", "--", "size=[64,64]"
+        "slurm/prepare.sh",
+        "/data/my videos",
+        "shards",
+        "3",
+        "--partition=cpu",
+        "--",
+        "size=[64,64]",
     )
     assert done.returncode == 0, done.stderr
     shares, merge = cluster.calls("sbatch")
