@@ -1,5 +1,6 @@
 """Configuration: where conf/ is, composing it, and running an entry point with errors a user can read."""
 
+import importlib
 import os
 import sys
 from collections.abc import Callable
@@ -44,28 +45,14 @@ def entry(config_name: str) -> Callable[[Callable[[DictConfig], object]], Callab
     """
 
     def decorate(task: Callable[[DictConfig], object]) -> Callable[[], None]:
-        def guarded(cfg: DictConfig) -> object:
-            try:
-                return task(cfg)
-            except UserError as error:
-                fail(error)
-            except InstantiationException as error:
-                # Hydra wraps what a constructor raises; only the user's part of it is one sentence
-                if isinstance(error.__cause__, UserError):
-                    fail(error.__cause__)
-                raise
-            except OmegaConfBaseException as error:
-                fail(error)
-            except KeyboardInterrupt:
-                print("lvis: interrupted", file=sys.stderr)
-                raise SystemExit(130) from None
-
         launch = hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(
-            guarded
+            Guarded(task)
         )
 
         def main() -> None:
             keep_freed_memory()
+            # else Hydra prints its own pages on a mistyped override, and exits with 1
+            os.environ.setdefault("HYDRA_FULL_ERROR", "1")
             try:
                 launch()
             except (HydraException, OmegaConfBaseException) as error:
@@ -74,6 +61,43 @@ def entry(config_name: str) -> Callable[[Callable[[DictConfig], object]], Callab
         return main
 
     return decorate
+
+
+class Guarded:
+    """An entry point's task with what users cause as one sentence on standard error.
+
+    Pickled by the name of its function, for launchers that run it in another process: by value, as cloudpickle takes
+    what is in `__main__`, it would bring along whatever its module holds.
+    """
+
+    def __init__(self, task: Callable[[DictConfig], object]) -> None:
+        self.task = task
+
+    def __call__(self, cfg: DictConfig) -> object:
+        try:
+            return self.task(cfg)
+        except UserError as error:
+            fail(error)
+        except InstantiationException as error:
+            # Hydra wraps what a constructor raises; only the user's part of it is one sentence
+            if isinstance(error.__cause__, UserError):
+                fail(error.__cause__)
+            raise
+        except OmegaConfBaseException as error:
+            fail(error)
+        except KeyboardInterrupt:
+            print("lvis: interrupted", file=sys.stderr)
+            raise SystemExit(130) from None
+
+    def __reduce__(self) -> tuple[Callable[[str, str], "Guarded"], tuple[str, str]]:
+        module = self.task.__module__
+        if module == "__main__":  # python -m lvis.evaluate
+            module = sys.modules["__main__"].__spec__.name  # type: ignore[union-attr]
+        return _guarded, (module, self.task.__name__)
+
+
+def _guarded(module: str, name: str) -> Guarded:
+    return Guarded(getattr(importlib.import_module(module), name))
 
 
 def fail(error: BaseException) -> NoReturn:
@@ -90,5 +114,10 @@ def plain(cfg: DictConfig) -> dict:
 
 
 def _first_sentence(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    """The error in one line: Hydra's lists of options with commas, without where it looked for them."""
+    text = str(error).split("Config search path:")[0]
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    options = [line.strip() for line in text.splitlines() if line.startswith("\t")]
+    if options and lines[-len(options) :] == options:
+        return " ".join([*lines[: -len(options)], ", ".join(options)])
     return " ".join(lines[:3]) if lines else type(error).__name__

@@ -1,10 +1,13 @@
+import pickle
 import subprocess
 import sys
 
+import cloudpickle
 import pytest
 
-from lvis.config import compose, fail, plain
+from lvis.config import Guarded, compose, entry, fail, plain
 from lvis.errors import UserError
+from lvis.evaluate import evaluate
 
 
 def test_every_task_composes_with_every_vae():
@@ -49,3 +52,21 @@ def test_a_constructors_user_error_comes_through_hydra():
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "missing_share" in done.stderr
+
+
+def test_a_task_is_pickled_by_name_for_launchers_that_run_it_elsewhere():
+    # by value it would bring its module's console along, which holds a lock
+    copy = pickle.loads(cloudpickle.dumps(Guarded(evaluate)))
+    assert copy.task is evaluate
+
+
+def test_what_hydra_says_of_the_command_line_is_one_line_and_status_2(capsys, monkeypatch):
+    monkeypatch.delenv("LVIS_DEBUG", raising=False)
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    monkeypatch.setattr(sys, "argv", ["lvis-train", "task=inpant"])
+    with pytest.raises(SystemExit) as stop:
+        entry("train")(lambda cfg: None)()
+    assert stop.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("lvis: In 'train': Could not find 'task/inpant' Available options in")
+    assert "inpaint, inpaint_plus" in said and said.count("\n") == 1

@@ -37,8 +37,12 @@ class Preemption:
         flag = torch.tensor([self.signal or 0], device=device)
         if distributed.is_available() and distributed.is_initialized():
             distributed.all_reduce(flag, op=distributed.ReduceOp.MAX)
-            self.signal = int(flag) or None
-        return bool(flag)
+        asked = int(flag)  # waits for the device, or the slowest process: most of a step's time
+        if (
+            asked
+        ):  # else a signal of our own may have come in the meantime, for the next step to see
+            self.signal = asked
+        return bool(asked)
 
     @property
     def exit_code(self) -> int:
