@@ -1,7 +1,8 @@
 """Rows of one run into a results file beside the tables: python experiments/collect.py SOURCE TARGET WEIGHTS
 
-Both are files of JSON lines. A row of the target stays if it was made with the same bundled weights (WEIGHTS is their digest,
-written into every row) and the source has no row of the same thing. The sets.jsonl beside a results.jsonl goes along.
+Both are files of JSON lines. A row of the target stays if it was made with the same bundled weights (WEIGHTS is their
+digest, written into every row) and the source has no row of the same thing. The sets.jsonl beside a results.jsonl goes
+along.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""A table or figure of a paper beside our results of it: rows chosen from results files, claims tested, one Markdown page."""
+"""A table or figure of a paper beside ours: rows chosen from results files, claims tested, one Markdown page."""
 
 from lvis.paper_tables.config import Claim, Column, Experiment, Group, Line, load_experiment
 from lvis.paper_tables.page import page

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lvis.paper_tables.claims import Verdict, verdicts
-from lvis.paper_tables.config import OUTCOMES, Column, Experiment, Group, Number
+from lvis.paper_tables.config import NOT_RUN, OUTCOMES, Column, Experiment, Group, Number
 from lvis.paper_tables.selection import Selection, provenance
 
 NOTHING, UNMEASURED = "-", "unmeasured"
@@ -19,7 +19,7 @@ def page(experiment: Experiment, root: Path) -> str:
     """The whole page; `root` is the repository, which its paths are relative to."""
     selection = Selection(experiment)
     parts = [WRITTEN_BY, f"# {experiment.title}", _commands(experiment, root)]
-    parts += ["## Last result", _origin(selection, root), *_results(selection)]
+    parts += ["## Last result", _origin(selection), *_results(selection)]
     parts += _elsewhere(selection)
     if experiment.claims:
         parts += ["## Verdict", *_verdict(selection)]
@@ -69,18 +69,20 @@ def _commands(experiment: Experiment, root: Path) -> str:
     return "\n".join(lines)
 
 
-def _origin(selection: Selection, root: Path) -> str:
+def _origin(selection: Selection) -> str:
     experiment, rows = selection.experiment, selection.used()
     files = [_relative(path, experiment.folder) for path in experiment.results]
     if not rows:
         return f"**Not yet run.** {experiment.ours}"
     there = [name for name in files if (experiment.folder / name).is_file()]
     dates, commits = provenance(rows, "date"), [_short(c) for c in provenance(rows, "code")]
+    weights = provenance(rows, "weights")
     where = ", ".join(f"[{name}]({name})" for name in there)
     missing = sum(1 for row in rows if not row.get("code") or not row.get("date"))
     known = [
         f"run {' and '.join(dates)}" if dates else "",
         f"commit {', '.join(dict.fromkeys(commits))}" if commits else "",
+        f"bundled weights {', '.join(weights)}" if weights else "",
     ]
     told = ", ".join(text for text in known if text)
     if missing:
@@ -187,8 +189,10 @@ def _verdict(selection: Selection) -> list[str]:
     lines, reasons = [], []
     for number, claim in enumerate(experiment.claims, start=1):
         found = verdicts(selection, claim)
-        for verdict in found:
-            lines.append(_verdict_line(experiment, number, verdict))
+        if all(verdict.outcome == NOT_RUN for verdict in found):
+            lines.append([_letter(number), "all", NOTHING, NOTHING, f"**{NOT_RUN}**"])
+        else:
+            lines += [_verdict_line(experiment, number, verdict) for verdict in found]
         for outcome in OUTCOMES:
             if outcome in claim.why and any(v.outcome == outcome for v in found):
                 reasons.append(f"- Claim {_letter(number)} {outcome}: {claim.why[outcome]}")

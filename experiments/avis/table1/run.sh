@@ -6,6 +6,7 @@ for solver in avis avis_flash; do
   evaluate avis "${common[@]}" solver=$solver label=table1 task=inpaint,deblur,temporal_average,spatiotemporal_average
   evaluate avis "${common[@]}" solver=$solver label=table1 task=sr4 "$average"
 done
+collect avis/results.jsonl avis/results.jsonl
 # solvers with an image prior: fewer clips
 for solver in vision_xl lvtino; do
   if [ -f conf/solver/$solver.yaml ]; then

@@ -7,6 +7,7 @@ for solver in avis avis_flash; do
 done
 # the stand-in for whole-clip solvers: one block of all frames
 evaluate avis "${common[@]}" solver=avis label=whole task=sr4 "$average" solver.block_size=9
+collect avis/results.jsonl avis/results.jsonl
 for solver in vision_xl lvtino; do
   if [ -f conf/solver/$solver.yaml ]; then
     slowly avis "${common[@]}" solver=$solver label=table1 task=sr4 "$average"
