@@ -104,7 +104,8 @@ def index() -> str:
         table = markdown_table(["table or figure", "last result", "minutes", "verdicts"], lines)
         parts.append(f"## {name}\n\n{table}")
     parts.append(
-        f"Minutes are estimates on one core, each folder alone; together {total:g} at most, since folders share evaluations."
+        "Minutes are estimates on one core, each folder alone; "
+        f"together {total:g} at most, since folders share evaluations."
     )
     return "\n\n".join(parts) + "\n"
 

@@ -79,7 +79,8 @@ def rows(results: dict[str, dict[str, list[float]]], about: dict) -> list[dict]:
             if index >= len(columns["seconds"]) - quarter:
                 place = 4
             values = {key: columns[key][index] for key in ("seconds", "memory", "psnr")}
-            found.append({**about, "method": name, "clip": f"block-{index + 1}", "quarter": place, **values})  # fmt: skip
+            here = {"method": name, "clip": f"block-{index + 1}", "quarter": place}
+            found.append({**about, **here, **values})
     return found
 
 

@@ -49,7 +49,12 @@ def guide(overrides: list[str], prompts: list[str]) -> list[dict]:
         raise UserError(f"task={cfg.task.name} acts on latents; take one that measures pixels")
     solver = build(cfg.solver)
     about = {"task": cfg.task.name, "vae": cfg.vae.name, "method": solver.name, "seed": cfg.seed}
-    about |= {"config": config_digest(plain(cfg)), "code": code_version(), "machine": machine(), "date": today()}
+    about |= {
+        "config": config_digest(plain(cfg)),
+        "code": code_version(),
+        "machine": machine(),
+        "date": today(),
+    }
     rows = []
     for index, clip in enumerate(list_clips(source, count, cfg.clips.frames, size, cfg.seed)):
         clean = clip.load()

@@ -80,7 +80,10 @@ class Claim:
 
 @dataclass(frozen=True)
 class Experiment:
-    """A config.yaml, checked. `numbers` is the paper's: group -> row -> column -> number as printed."""
+    """A config.yaml, checked.
+
+    `numbers` is the paper's: group -> row -> column -> number as printed. `over` names what means are over.
+    """
 
     folder: Path
     title: str
@@ -99,6 +102,7 @@ class Experiment:
     claims: tuple[Claim, ...]
     more: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
     notes: str = ""
+    over: str = "clips"
 
     def paper_number(self, group: str, row: str, column: str) -> Number | None:
         return self.numbers.get(group, {}).get(row, {}).get(column)
@@ -106,7 +110,7 @@ class Experiment:
 
 _KEYS = {
     "title", "paper", "ours", "comparable", "full", "minutes", "results", "clips", "select", "columns", "groups",
-    "rows", "numbers", "claims", "more", "notes",
+    "rows", "numbers", "claims", "more", "notes", "over",
 }  # fmt: skip
 _REQUIRED = (
     "title",
@@ -159,6 +163,7 @@ def load_experiment(path: Path) -> Experiment:
         claims=tuple(_claim(path, value, groups, rows, columns) for value in raw.get("claims") or ()),
         more=tuple(raw.get("more") or ()),
         notes=(raw.get("notes") or "").strip(),
+        over=raw.get("over", "clips"),
     )  # fmt: skip
     return experiment
 

@@ -90,7 +90,7 @@ def _origin(selection: Selection) -> str:
     lines = [
         f"Rows: {where} ({told}).",
         experiment.ours,
-        "Mean over clips ± half of its 95 % interval, n clips.",
+        f"Mean over {experiment.over} ± half of its 95 % interval, n {experiment.over}.",
     ]
     if any(commit.endswith("+") for commit in commits):
         lines.append("A + after a commit: files differed from it.")
@@ -121,22 +121,29 @@ def _results(selection: Selection) -> list[str]:
 
 def _block(selection: Selection, clips: str, group: Group, columns: Sequence[Column]) -> str:
     experiment = selection.experiment
+    papers = {
+        column.id: {
+            row.id: number
+            for row in experiment.rows
+            if (number := experiment.paper_number(group.id, row.id, column.id)) is not None
+        }
+        for column in columns
+    }
     head = ["", "n"]
     for column in columns:
-        head += [column.heading, "paper"]
+        head += [column.heading, *(["paper"] if papers[column.id] else [])]
     lines = []
     for row in experiment.rows:
         means = {column.id: selection.mean(clips, group, row, column) for column in columns}
-        numbers = {
-            column.id: experiment.paper_number(group.id, row.id, column.id) for column in columns
-        }
-        if not any(means.values()) and all(number is None for number in numbers.values()):
+        if not any(means.values()) and not any(row.id in numbers for numbers in papers.values()):
             continue
         count = max((mean.count for mean in means.values() if mean), default=0)
         line = [row.name, str(count) if count else NOTHING]
         for column in columns:
             mean = means[column.id]
-            line += [mean.show(column.digits) if mean else NOTHING, _print(numbers[column.id])]  # fmt: skip
+            line.append(mean.show(column.digits) if mean else NOTHING)
+            if papers[column.id]:
+                line.append(_print(papers[column.id].get(row.id)))
         lines.append(line)
     return markdown_table(head, lines)
 
@@ -158,12 +165,17 @@ def _elsewhere(selection: Selection) -> list[str]:
     ]  # fmt: skip
     parts = []
     named = {column.id: column for _, columns in missing for column in columns}
-    # a column of another group may be measured there; here it is not
-    if named:
+    if named and not selection.used():
+        parts.append(f"Unmeasured here: {', '.join(c.title for c in named.values())}: not yet run.")
+    elif named:
         reasons = defaultdict(list)
         for column in named.values():
-            reason = selection.unmeasured(column) if selection.used() else "not yet run"
-            reasons[reason or "no row has a number"].append(column.title)
+            without = [group.name for group, columns in missing if column in columns]
+            if len(without) < sum(column.id in group.columns for group in experiment.groups):
+                reasons[f"not yet run for {', '.join(without)}"].append(column.title)
+            else:
+                reason = selection.unmeasured(column) or "no row has a number"
+                reasons[reason].append(column.title)
         told = "; ".join(f"{', '.join(titles)}: {reason}" for reason, titles in reasons.items())
         parts.append(f"Unmeasured here: {told}.")
     tables = []

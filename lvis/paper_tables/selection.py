@@ -37,8 +37,12 @@ class Selection:
         """The rows of one line of the table."""
         if line.select is None:
             return []
-        wanted = {**({"clips": clips} if clips else {}), **group.select, **line.select}
-        return [row for row in self.rows if matches(row, wanted)]
+        here = {"clips": clips} if clips else {}
+        return [
+            row
+            for row in self.rows
+            if all(matches(row, wanted) for wanted in (here, group.select, line.select))
+        ]
 
     def used(self) -> list[Row]:
         """The rows that any line shows."""
@@ -66,7 +70,7 @@ class Selection:
 
     def _shown(self, row: Row) -> bool:
         return any(
-            line.select is not None and matches(row, {**group.select, **line.select})
+            line.select is not None and matches(row, group.select) and matches(row, line.select)
             for group in self.experiment.groups
             for line in self.experiment.rows
         )

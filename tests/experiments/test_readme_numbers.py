@@ -83,12 +83,13 @@ class Source:
         return column["title"] + unit + (" ↑" if column["better"] == "higher" else " ↓")
 
     def values(self, group: dict, clips: str, row: dict, column: str) -> dict[tuple, float]:
-        wanted = {**self.config.get("select", {}), **group.get("select", {}), **row["select"]}
-        wanted |= {"clips": clips} if clips else {}
+        selects = (self.config.get("select", {}), group.get("select", {}), row["select"])
+        wanted = [pair for select in selects for pair in select.items()]
+        wanted += [("clips", clips)] if clips else []
         keys = self.config["columns"][column]["from"]
         found = {}
         for line in self.rows:
-            if all(line.get(k) in (v if isinstance(v, list) else [v]) for k, v in wanted.items()):
+            if all(line.get(k) in (v if isinstance(v, list) else [v]) for k, v in wanted):
                 for key in [keys] if isinstance(keys, str) else keys:
                     value = line.get(key)
                     if key == "frames / seconds" and line.get("seconds"):
@@ -146,20 +147,22 @@ def check_results(source: Source, group: dict, clips: str, head: list[str], line
     wanted = group.get("columns") or list(source.config["columns"])
     by_heading = {source.heading(name): name for name in wanted}
     assert lines
-    for name, count, *pairs in lines:
+    for name, count, *rest in lines:
         row = rows[name]
         most = 0
-        for place in range(0, len(pairs), 2):
-            column = by_heading[head[2 + place]]
+        theirs = numbers.get(row["id"], {})
+        theirs = dict(zip(wanted, theirs, strict=True)) if isinstance(theirs, list) else theirs
+        column = ""
+        for heading, cell in zip(head[2:], rest, strict=True):
+            if heading == "paper":
+                assert cell == str(theirs.get(column) or "-")  # of the column before it
+                continue
+            column = by_heading[heading]
             digits = source.config["columns"][column].get("digits", 2)
-            values = (
-                source.values(group, clips, row, column) if row.get("select") is not None else {}
-            )
+            known = row.get("select") is not None
+            values = source.values(group, clips, row, column) if known else {}
             most = max(most, len(values))
-            assert pairs[place] == (shown(list(values.values()), digits) if values else "-")
-            theirs = numbers.get(row["id"], {})
-            theirs = dict(zip(wanted, theirs, strict=True)) if isinstance(theirs, list) else theirs
-            assert pairs[place + 1] == str(theirs.get(column) or "-")
+            assert cell == (shown(list(values.values()), digits) if values else "-")
         assert count == (str(most) if most else "-")
 
 
@@ -193,7 +196,9 @@ def test_every_difference_of_a_verdict_is_paired_and_judged_right(folder):
             assert ours == shown(gains, column.get("digits", 2), "+") + unit
             half = student_t.ppf(0.975, len(gains) - 1) * np.std(gains, ddof=1) / len(gains) ** 0.5
             good = np.mean(gains) * (1 if column["better"] == "higher" else -1)
-            judged = "holds" if good > half else "does not hold" if good < -half else "cannot be seen"
+            judged = (
+                "holds" if good > half else "does not hold" if good < -half else "cannot be seen"
+            )
             assert verdict == f"**{judged}**"
 
 
@@ -203,3 +208,44 @@ def test_a_reason_quotes_no_number_that_a_later_run_could_change(folder):
     for claim in config.get("claims") or []:
         for text in (claim.get("why") or {}).values():
             assert not re.search(r"\d+\.\d+|\d+ ?%", text), text
+
+
+def leaves(tree) -> list[float]:
+    """Every number in a JSON tree, and of a list of numbers its median, least and largest."""
+    if isinstance(tree, dict):
+        return [number for value in tree.values() for number in leaves(value)]
+    if isinstance(tree, list) and tree and all(isinstance(v, int | float) for v in tree):
+        return [float(np.median(tree)), min(tree), max(tree)]
+    if isinstance(tree, list):
+        return [number for value in tree for number in leaves(value)]
+    return [tree] if isinstance(tree, int | float) and not isinstance(tree, bool) else []
+
+
+def is_one_of(number: str, pool: list[float]) -> bool:
+    digits = len(number.partition(".")[2])
+    return any(f"{value:.{digits}f}" == number for value in pool)
+
+
+def test_the_speed_tables_come_from_the_benchmarks_files():
+    folder = EXPERIMENTS / "speed"
+    files = [*sorted((folder / "tiny").glob("*.json")), folder / "before_after.json"]
+    found = [number for file in files for number in leaves(json.loads(file.read_text()))]
+    # as they are, milliseconds, MB, GFLOP
+    pool = [number * scale for number in found for scale in (1, 1e3, 1e-6, 1e-9)]
+    for _, _, lines in tables((folder / "README.md").read_text(encoding="utf-8")):
+        for _, *values in lines:
+            for number in re.findall(r"\d+(?:\.\d+)?", " ".join(values)):
+                assert is_one_of(number, pool), number
+
+
+def test_what_the_tiny_world_s_parts_reached_comes_from_their_curves():
+    folder = EXPERIMENTS / "tiny_world"
+    pool = []
+    for path in sorted((folder / "curves").glob("*_validation.csv")):
+        last = path.read_text(encoding="utf-8").split()[-1]
+        pool += [float(value) for value in last.split(",")]
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    [lines] = [lines for _, head, lines in tables(text) if head[0] == "part"]
+    for _, _, result in lines:
+        for number in re.findall(r"\d+\.\d+", result):
+            assert is_one_of(number, pool), number
