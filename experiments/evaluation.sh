@@ -2,12 +2,14 @@
 # afresh and an interrupted run goes on; `collect` copies them beside the tables. Environment:
 #   PYTHON        the interpreter (python)
 #   REAL_CLIPS    videos, separated by commas: every evaluation on them too, as "real" clips
+#   WEIGHTS_DIGEST  the digest, where it is known
 #   COUNT         synthetic clips (8);  SLOW_COUNT  of solvers that take minutes a clip (4)
 # shellcheck shell=bash
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 python=${PYTHON:-python}
-weights=$(find lvis/weights/bundled -type f | LC_ALL=C sort | xargs sha256sum | sha256sum | cut -c1-12)
+weights=${WEIGHTS_DIGEST:-$(find lvis/weights/bundled -type f | LC_ALL=C sort | xargs sha256sum | sha256sum | cut -c1-12)}
+export WEIGHTS_DIGEST=$weights   # of scripts that this one starts
 outputs=${EXPERIMENTS_OUTPUT:-outputs/experiments/$weights}
 bf16=(model.teacher_vae.encode_dtype=bfloat16 model.teacher_vae.decode_dtype=bfloat16)
 bf16+=(model.vaes.lean.encode_dtype=bfloat16 model.vaes.lean.decode_dtype=bfloat16)
