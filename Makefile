@@ -1,10 +1,12 @@
-# make demo | test | lint: each sets up what it needs in .venv
+# make demo | test | experiments | lint: each sets up what it needs in .venv
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test test-slow lint format lock clean
+export REAL_CLIPS COUNT SLOW_COUNT
+
+.PHONY: setup demo test test-slow experiments lint format lock clean
 
 setup: $(READY)
 
@@ -22,6 +24,10 @@ test: $(READY)
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow
+
+# every table and figure in the tiny world; goes on where it was interrupted (experiments/README.md)
+experiments: $(READY)
+	PYTHON=$(abspath $(BIN)/python) experiments/all.sh
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -15,7 +15,14 @@ from lvis.errors import UserError
 from lvis.evaluation.clips import NamedClip, list_clips
 from lvis.evaluation.methods import METHODS, compare, methods_of
 from lvis.evaluation.pictures import save_picture
-from lvis.evaluation.provenance import code_version, config_digest, digest, machine, row_digest
+from lvis.evaluation.provenance import (
+    code_version,
+    config_digest,
+    digest,
+    machine,
+    row_digest,
+    today,
+)
 from lvis.evaluation.report import differences, protocol_tables
 from lvis.evaluation.scoring import Scoring
 from lvis.evaluation.table import Row, read_rows, summary
@@ -105,6 +112,7 @@ def description(settings: dict) -> Row:
         "config": config_digest(settings),
         "code": code_version(),
         "machine": machine(),
+        "date": today(),
     }
 
 

@@ -1,13 +1,13 @@
 """960 frames through AVIS Flash, AVIS Flash with re-injection, and AVIS: cost and quality a block.
 
-    python experiments/avis/long_video.py [frames] [side]
+    python experiments/avis/long_video.py [--frames 957] [--side 128] [--output outputs/avis/long_video.jsonl]
 
-Writes outputs/avis/long_video.json and long_video.png beside this file. The clip is synthetic.
+Writes a row a solver and block to `output`, and long_video.png beside this file. The clip is synthetic.
 """
 
+import argparse
 import json
 import resource
-import sys
 import time
 from pathlib import Path
 
@@ -20,6 +20,8 @@ from hydra.utils import instantiate
 
 from lvis.config import compose
 from lvis.data.synthetic import synthetic_clip
+from lvis.evaluation.provenance import code_version, machine, today
+from lvis.files import write_text
 from lvis.memory import keep_freed_memory
 from lvis.metrics import psnr_frames
 from lvis.progress import track
@@ -67,16 +69,37 @@ def resident() -> float:
     return pages * resource.getpagesize() / 2**20
 
 
+def rows(results: dict[str, dict[str, list[float]]], about: dict) -> list[dict]:
+    """A row a solver and block; the first block, which fills the window, is in no quarter."""
+    found = []
+    for name, columns in results.items():
+        quarter = len(columns["seconds"]) // 4
+        for index in range(len(columns["seconds"])):
+            place = (index - 1) // quarter + 1 if index else None
+            if index >= len(columns["seconds"]) - quarter:
+                place = 4
+            values = {key: columns[key][index] for key in ("seconds", "memory", "psnr")}
+            here = {"method": name, "clip": f"block-{index + 1}", "quarter": place}
+            found.append({**about, **here, **values})
+    return found
+
+
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)  # fmt: skip
+    parser.add_argument("--frames", type=int, default=957, help="9 + 12 n")
+    parser.add_argument("--side", type=int, default=128)
+    parser.add_argument("--output", type=Path, default=Path("outputs/avis/long_video.jsonl"))
+    options = parser.parse_args()
+    frames, side = options.frames, options.side
     keep_freed_memory()
-    frames = int(sys.argv[1]) if len(sys.argv) > 1 else 957
-    side = int(sys.argv[2]) if len(sys.argv) > 2 else 128
-    assert (frames - 9) % 12 == 0, "9 + 12 n frames"
+    if (frames - 9) % 12:
+        parser.error(f"--frames {frames} is not 9 + 12 n")
     clip = synthetic_clip(7, 1, frames, (side, side)).video[None]
     results = {name: restore(name, overrides, clip) for name, overrides in RUNS.items()}
-    output = Path("outputs/avis/long_video.json")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps(results))
+    about = {"clips": "synthetic", "task": "inpaint", "vae": "wan", "size": [side, side]}
+    about |= {"date": today(), "code": code_version(), "machine": machine()}
+    lines = [json.dumps(row) + "\n" for row in rows(results, about)]
+    write_text(options.output, "".join(lines))
     figure, axes = plt.subplots(3, 1, figsize=(9, 8), sharex=True, layout="constrained")
     for name, found in results.items():
         for axis, key in zip(axes, ("seconds", "memory", "psnr"), strict=True):
@@ -91,12 +114,6 @@ def main() -> None:
     axes[0].legend()
     axes[-1].set(xlabel="block")
     figure.savefig(Path(__file__).with_name("long_video.png"), dpi=110)
-    for name, found in results.items():
-        quarter = len(found["seconds"]) // 4
-        for key in ("seconds", "memory", "psnr"):
-            early = sum(found[key][1 : quarter + 1]) / quarter
-            late = sum(found[key][-quarter:]) / quarter
-            print(f"{name:30} {key:8} first quarter {early:8.3f}  last quarter {late:8.3f}")
 
 
 if __name__ == "__main__":

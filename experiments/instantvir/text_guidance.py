@@ -22,7 +22,7 @@ from lvis.evaluate import operators
 from lvis.evaluation.clips import list_clips
 from lvis.evaluation.guidance import split_difference
 from lvis.evaluation.methods import solve
-from lvis.evaluation.provenance import code_version, config_digest, machine
+from lvis.evaluation.provenance import code_version, config_digest, machine, today
 from lvis.files import replacing, write_text
 from lvis.metrics import psnr_frames, residual_rms
 from lvis.restoring.build import build
@@ -49,7 +49,12 @@ def guide(overrides: list[str], prompts: list[str]) -> list[dict]:
         raise UserError(f"task={cfg.task.name} acts on latents; take one that measures pixels")
     solver = build(cfg.solver)
     about = {"task": cfg.task.name, "vae": cfg.vae.name, "method": solver.name, "seed": cfg.seed}
-    about |= {"config": config_digest(plain(cfg)), "code": code_version(), "machine": machine()}
+    about |= {
+        "config": config_digest(plain(cfg)),
+        "code": code_version(),
+        "machine": machine(),
+        "date": today(),
+    }
     rows = []
     for index, clip in enumerate(list_clips(source, count, cfg.clips.frames, size, cfg.seed)):
         clean = clip.load()

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import subprocess
+from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -50,6 +51,11 @@ def code_version() -> str:
         return version("lvis")
     except PackageNotFoundError:
         return "unknown"
+
+
+def today() -> str:
+    """The day, as in 2026-11-21, in UTC."""
+    return datetime.now(UTC).date().isoformat()
 
 
 @cache

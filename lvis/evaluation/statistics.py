@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
+from typing import Any
 
 from scipy.stats import t as student_t
 
@@ -44,7 +45,7 @@ def by_clip(rows: Iterable[Row], column: str) -> dict[str, float]:
 
 
 def paired(
-    first: Mapping[str, float], second: Mapping[str, float], confidence: float = 0.95
+    first: Mapping[Any, float], second: Mapping[Any, float], confidence: float = 0.95
 ) -> Interval | None:
     """first - second over the clips of both: what all clips share, their difficulty, drops out."""
     clips = [clip for clip in first if clip in second]

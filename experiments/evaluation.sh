@@ -1,0 +1,56 @@
+# Sourced by every run.sh. Results go to outputs/experiments/<digest of the bundled weights>/, so that retrained weights begin
+# afresh and an interrupted run goes on; `collect` copies them beside the tables. Environment:
+#   PYTHON        the interpreter (python)
+#   REAL_CLIPS    videos, separated by commas: every evaluation on them too, as "real" clips
+#   WEIGHTS_DIGEST  the digest, where it is known
+#   COUNT         synthetic clips (8);  SLOW_COUNT  of solvers that take minutes a clip (4)
+# shellcheck shell=bash
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+python=${PYTHON:-python}
+weights=${WEIGHTS_DIGEST:-$(find lvis/weights/bundled -type f | LC_ALL=C sort | xargs sha256sum | sha256sum | cut -c1-12)}
+export WEIGHTS_DIGEST=$weights   # of scripts that this one starts
+outputs=${EXPERIMENTS_OUTPUT:-outputs/experiments/$weights}
+bf16=(model.teacher_vae.encode_dtype=bfloat16 model.teacher_vae.decode_dtype=bfloat16)
+bf16+=(model.vaes.lean.encode_dtype=bfloat16 model.vaes.lean.decode_dtype=bfloat16)
+average=task.operator.filter=average   # AVIS's and VISION-XL's x4 pools; conf/task/sr4.yaml has InstantViR's cubic
+
+# once COMMAND ...: not again where the same command has ended well for these weights
+once() {
+  local stamp
+  stamp=$outputs/done/$(printf '%s\0' "$@" | sha256sum | cut -c1-16)
+  if [ -e "$stamp" ]; then return; fi
+  echo "+ $*"
+  "$@"
+  mkdir -p "${stamp%/*}"
+  touch "$stamp"
+}
+
+# evaluate FOLDER ARGUMENT ...: lvis.evaluate into outputs/.../FOLDER, on the synthetic clips and the real ones given
+evaluate() {
+  local folder=$1 number=${count:-${COUNT:-8}}
+  shift
+  once "$python" -m lvis.evaluate -m output="$outputs/$folder" clips.pictures=0 clips.count="$number" "$@"
+  if [ -n "${REAL_CLIPS:-}" ]; then
+    once "$python" -m lvis.evaluate -m output="$outputs/$folder" clips.pictures=0 clips.name=real "clips.source=[$REAL_CLIPS]" "$@"
+  fi
+}
+
+# slowly FOLDER ARGUMENT ...: the same on fewer synthetic clips
+slowly() {
+  local count=${SLOW_COUNT:-4}
+  evaluate "$@"
+}
+
+# collect SOURCE TARGET: rows of outputs/.../SOURCE into experiments/TARGET, in place of those of other weights
+collect() {
+  "$python" experiments/collect.py "$outputs/$1" "experiments/$2" "$weights"
+}
+
+# needs SOLVER: ends the script, well, where this checkout has no such solver
+needs() {
+  if [ ! -f "conf/solver/$1.yaml" ]; then
+    echo "skipped: conf/solver has no $1.yaml"
+    exit 0
+  fi
+}

@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# InstantViR's table of FVD and frames a second in the tiny world; table2_quality shares its rows.
+. "$(dirname "$0")/../../evaluation.sh"
+for vae in lean wan; do
+  evaluate tiny_world "${bf16[@]}" solver=student vae=$vae task=inpaint,deblur,sr4 label=default
+done
+collect tiny_world/results.jsonl tiny_world/results.jsonl
+# image priors: slower, on fewer clips
+for solver in svi vision_xl; do
+  if [ -f conf/solver/$solver.yaml ]; then
+    slowly instantvir "${bf16[@]}" solver=$solver task=inpaint,deblur,sr4 label=default
+  fi
+done
+collect instantvir/results.jsonl instantvir/results.jsonl

@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# VISION-XL's Table 2 in the tiny world: what the sampling starts from.
+. "$(dirname "$0")/../../evaluation.sh"
+REAL_CLIPS=   # of another size: not comparable with these
+common=("clips.size=[64,64]" clips.frames=17)
+needs vision_xl
+xl() { slowly vision_xl "${common[@]}" solver=vision_xl task=sr_plus "$@"; }
+xl label=default
+xl label=random_noise solver.inversion=false solver.shared_noise=false
+xl label=batch_noise solver.inversion=false solver.shared_noise=true
+collect vision_xl/results.jsonl vision_xl/results.jsonl

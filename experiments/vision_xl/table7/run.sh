@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# VISION-XL's Table 7 in the tiny world: the low-pass filter's lambda.
+. "$(dirname "$0")/../../evaluation.sh"
+REAL_CLIPS=   # of another size: not comparable with these
+common=("clips.size=[64,64]" clips.frames=17)
+needs vision_xl
+slowly vision_xl "${common[@]}" solver=vision_xl task=sr_plus 'label=lpf_${solver.low_pass}' solver.low_pass=0,1,1.4142,2,2.8284
+collect vision_xl/results.jsonl vision_xl/results.jsonl
