@@ -37,10 +37,9 @@ class Preemption:
         flag = torch.tensor([self.signal or 0], device=device)
         if distributed.is_available() and distributed.is_initialized():
             distributed.all_reduce(flag, op=distributed.ReduceOp.MAX)
-        asked = int(flag)  # waits for the device, or the slowest process: most of a step's time
-        if (
-            asked
-        ):  # else a signal of our own may have come in the meantime, for the next step to see
+        # waits for the device, or the slowest process, most of a step's time; a signal of our own may come meanwhile
+        asked = int(flag)
+        if asked:
             self.signal = asked
         return bool(asked)
 
