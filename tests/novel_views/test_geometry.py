@@ -158,3 +158,16 @@ def test_a_backward_warp_reads_where_it_is_told_and_has_holes_outside():
 def test_impossible_cameras_are_refused_by_name(make, said):
     with pytest.raises(UserError, match=said):
         make()
+
+
+def test_a_turned_camera_leaves_no_crack_between_pixels_of_different_depths():
+    """Turning about itself, a camera uncovers nothing, whatever the depths are."""
+    rows, columns = np.indices((HEIGHT, WIDTH))
+    checkers = np.where((rows + columns) % 2, 1.0, 3.0)
+    pose = Trajectory(yaw=25, pitch=10).pose(0)
+    smooth = forward_warp(FRAME, flat(2.0), CAMERA, pose).observed
+    assert 0.3 < smooth.mean() < 0.7
+    rough = forward_warp(FRAME, checkers, CAMERA, pose).observed
+    assert (rough == smooth).mean() > 0.98
+    # cracks, not the border, are what is asked for
+    assert rough[:, :20][smooth[:, :20]].all()
