@@ -112,9 +112,7 @@ def _run_set(section: Section, measured: Sequence[Quantity], place: Place) -> An
 def _panels(section: Section, measured: Sequence[Quantity], media: int) -> list[Any]:
     import wandb_workspaces.reports.v2 as api
 
-    panels: list[Any] = [
-        api.BarPlot(title=q.heading, metrics=[api.SummaryMetric(q.name)]) for q in measured
-    ]
+    panels: list[Any] = [api.BarPlot(title=q.heading, metrics=[q.name]) for q in measured]
     quality = next((q for q in measured if not q.speed), None)
     if quality is not None and any(q.name == RATE for q in measured):
         panels.append(

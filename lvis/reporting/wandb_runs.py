@@ -80,13 +80,13 @@ def _log(
 
     about = {"method": entry.method, "settings": " · ".join(entry.settings)}
     with _run(section, entry.name, about, place) as run:
-        run.summary.update(summary_of(entry))
         names = [q.name for q in columns if q.name in entry.values]
         table = wandb.Table(columns=["clip", *names])
         for clip in section.clip_names:
             if clip in entry.rows:
                 table.add_data(clip, *[entry.values[name].get(clip) for name in names])
-        run.log({"clips": table, **_videos(section, entry.name, media)})
+        # the last value logged is the run's summary; panels read one or the other
+        run.log({**summary_of(entry), "clips": table, **_videos(section, entry.name, media)})
 
 
 def _log_framing(section: Section, place: Place, media: int) -> None:
