@@ -4,6 +4,7 @@ import hydra
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from omegaconf import open_dict
 
 from lvis.config import CONF
 from lvis.distill.wandb_runs import run_tags
@@ -19,6 +20,9 @@ def composed():
         with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
             cfg = hydra.compose("train", overrides=overrides, return_hydra_config=True)
         HydraConfig.instance().set_config(cfg)
+        # a job is called without it
+        with open_dict(cfg):
+            del cfg["hydra"]
         return cfg
 
     yield compose
