@@ -13,7 +13,7 @@ from hydra.utils import instantiate
 from lightning import Trainer
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.environments import SLURMEnvironment
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from lvis.config import entry, plain
 from lvis.distill import checkpoints
@@ -97,6 +97,8 @@ def train(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
         )
         if trainer.is_global_zero:
             journal.begin(module.step, trainer.loggers)
+            for logger in trainer.loggers:
+                logger.log_hyperparams(hyperparameters(cfg))
             found = resumed.folder if resumed else None
             console.print(plan_table(cfg, module, trainer.world_size, found))
         if module.step < max_steps:
@@ -211,6 +213,11 @@ def check_same_run(found: dict[str, Any], wanted: dict[str, Any], output: Path) 
 def build_logger(cfg: DictConfig) -> Logger | bool:
     """The logger of `conf/logger`, or none."""
     return instantiate(cfg.logger) if cfg.logger.get("_target_") else False
+
+
+def hyperparameters(cfg: DictConfig) -> dict[str, Any]:
+    """The configuration by which a logger's runs are compared; the logger's own part is none of it."""
+    return plain(OmegaConf.masked_copy(cfg, [key for key in cfg if key != "logger"]))
 
 
 def quieten_lightning() -> None:

@@ -1,35 +1,23 @@
-"""The same comparison on Weights & Biases: a run for every entry of a section, and a report over them.
+"""The report of wandb-workspaces over the runs of an evaluation: run sets, panels and videos, section by section.
 
-Without an account, or with WANDB_MODE=offline, the runs are written to disk and `wandb sync` publishes them later.
+The page that needs no account is in page.py; both read the same results.jsonl.
 """
 
-import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from hashlib import sha256
+from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from lvis.errors import UserError
 from lvis.evaluation.table import Row
-from lvis.reporting.media import videos_of
 from lvis.reporting.quantities import RATE, Quantity
-from lvis.reporting.results import Entry, Section, quantities, sections
+from lvis.reporting.results import Section, quantities, sections
+from lvis.reporting.wandb_runs import Place, log_runs, media_keys, section_key, signed_in
 from lvis.restoring.progress import say
 
-JOB = "lvis.report"
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where the runs go; the report's run sets find theirs by `title` and the section."""
-
-    output: Path
-    project: str
-    entity: str | None
-    title: str
-    online: bool
+LONGEST_TITLE = 128  # characters, W&B's limit
+GRID = 24  # columns of a panel grid
+BAR, HEIGHT, MEDIA_HEIGHT = 8, 7, 12
 
 
 def publish(
@@ -42,159 +30,126 @@ def publish(
 
     Args:
         media: of so many clips of a section the videos are logged.
-    """
-    import wandb
 
+    Raises:
+        UserError: a title that W&B does not take, or a server that does not take the report.
+    """
+    if len(title) > LONGEST_TITLE:
+        raise UserError(
+            f"title={title} has {len(title)} characters; W&B takes at most {LONGEST_TITLE}"
+        )
     found, columns = sections(rows), quantities(rows)
-    online = os.environ.get("WANDB_MODE", "online") == "online" and bool(wandb.api.api_key)
-    output.mkdir(parents=True, exist_ok=True)
-    place = Place(output, project, entity, title, online)
-    for section in found:
-        for entry in section.entries:
-            _log(section, entry, columns, place, media)
-        _log_framing(section, place, media)
-    count = sum(len(section.entries) for section in found)
-    where = "published" if online else f"written to {output / 'wandb'}; `wandb sync` publishes them"
+    place = Place(output, project, entity, title, signed_in())
+    count = log_runs(found, columns, place, media)
+    where = (
+        "published"
+        if place.online
+        else f"written to {output / 'wandb'}; `wandb sync` publishes them"
+    )
     say(f"{count} runs {where}")
     if find_spec("wandb_workspaces") is None:
-        say(
-            "the report itself needs wandb-workspaces, which is not installed: pip install wandb-workspaces"
-        )
-        return output / "wandb"
-    report = build(
-        found, columns, title, project, entity or (online and wandb.api.default_entity) or ""
-    )
-    if online:
-        report.save()
-        say(f"report: {report.url}")
-    else:
+        say("the report itself needs wandb-workspaces: pip install 'lvis[wandb]'")
+    elif not place.online:
         say("the report is saved once `wandb login` was done; repeat the command then")
+    else:
+        say(f"report: {_save(found, columns, place, media)}")
     return output / "wandb"
 
 
-def build(
-    found: Iterable[Section], columns: Sequence[Quantity], title: str, project: str, entity: str
-) -> Any:
-    """The report of wandb-workspaces: for every section a run set, a panel a column, a scatter and the videos.
+def build(found: Iterable[Section], columns: Sequence[Quantity], place: Place, media: int) -> Any:
+    """A `wandb_workspaces.reports.v2.Report`: for every section a run set, a bar panel a quantity, quality against
+    speed, and the videos of all methods side by side.
+
+    Nothing is sent, and without an entity in `place` nothing is asked either.
 
     Raises:
         ImportError: wandb-workspaces is not installed.
     """
     import wandb_workspaces.reports.v2 as api
-    import wandb_workspaces.workspaces as workspaces
 
     blocks: list[Any] = [api.TableOfContents()]
     for section in found:
         measured = [q for q in columns if any(q.name in entry.values for entry in section.entries)]
-        panels: list[Any] = [
-            api.BarPlot(title=column.heading, metrics=[column.name]) for column in measured
+        blocks += [
+            api.H2(section.name),
+            api.PanelGrid(
+                runsets=[_run_set(section, measured, place)],
+                panels=_panels(section, measured, media),
+            ),
         ]
-        quality = next((q for q in measured if not q.speed), None)
-        if quality is not None and any(q.name == RATE for q in measured):
-            panels.append(api.ScatterPlot(x=RATE, y=quality.name, log_x=True))
-        panels.append(api.MediaBrowser(media_keys=[f"clips/{clip}" for clip in section.clip_names]))
-        runs = api.Runset(
-            entity=entity,
-            project=project,
-            name=section.name,
-            filters=[
-                workspaces.Config("section") == section_key(section),
-                workspaces.Config("report") == title,
-            ],
-        )
-        blocks += [api.H2(section.name), api.PanelGrid(runsets=[runs], panels=panels)]
-    return api.Report(project=project, entity=entity, title=title, blocks=blocks)
-
-
-def section_key(section: Section) -> str:
-    """What tells a section apart in a filter: its clips, task, length and size."""
-    size = "x".join(str(side) for side in section.size)
-    return " ".join(str(part) for part in (section.task, section.clips, section.frames, size))
-
-
-def summary_of(entry: Entry) -> dict[str, float]:
-    """Metric -> mean over clips."""
-    return {
-        name: sum(values.values()) / len(values) for name, values in entry.values.items() if values
-    }
-
-
-def _log(
-    section: Section,
-    entry: Entry,
-    columns: Sequence[Quantity],
-    place: Place,
-    media: int,
-) -> None:
-    import wandb
-
-    about = {"method": entry.method, "settings": " · ".join(entry.settings)}
-    with _run(section, entry.name, about, place) as run:
-        run.summary.update(summary_of(entry))
-        names = [q.name for q in columns if q.name in entry.values]
-        table = wandb.Table(columns=["clip", *names])
-        for clip in section.clip_names:
-            if clip in entry.rows:
-                table.add_data(clip, *[entry.values[name].get(clip) for name in names])
-        run.log({"clips": table, **_videos(section, entry.name, media)})
-
-
-def _log_framing(
-    section: Section,
-    place: Place,
-    media: int,
-) -> None:
-    """A run each for the measurement and the clean clip where their videos were kept, to look at beside the others."""
-    entries = {entry.name for entry in section.entries}
-    names = {name for clip in section.clip_names for name, _, _ in videos_of(section, clip)}
-    for name in sorted(names - entries):
-        videos = _videos(section, name, media)
-        if videos:
-            with _run(section, name, {"method": name}, place) as run:
-                run.log(videos)
-
-
-@contextmanager
-def _run(
-    section: Section,
-    name: str,
-    about: dict[str, Any],
-    place: Place,
-) -> Iterator[Any]:
-    import wandb
-
-    with wandb.init(
+    return api.Report(
         project=place.project,
-        entity=place.entity,
-        dir=str(place.output),
-        name=f"{section.task} {name}",
-        group=section_key(section),
-        job_type=JOB,
-        config={
-            "report": place.title,
-            "section": section_key(section),
-            "task": section.task,
-            "clips": section.clips,
-            "frames": section.frames,
-            "size": list(section.size),
-            **about,
-        },
-        mode="online" if place.online else "offline",
-        # publishing again goes on with the same runs rather than doubling them
-        id=sha256(f"{place.title}/{section_key(section)}/{name}".encode()).hexdigest()[:16],
-        resume="allow" if place.online else None,
-        reinit="create_new",
-        settings=wandb.Settings(silent=True, console="off"),
-    ) as run:
-        yield run
+        entity=place.entity or "",
+        title=place.title,
+        blocks=blocks,
+        width="fluid",
+    )
 
 
-def _videos(section: Section, name: str, media: int) -> dict[str, Any]:
+def _run_set(section: Section, measured: Sequence[Quantity], place: Place) -> Any:
+    """The section's runs, the best first, with the method and the quantities as the only columns."""
+    import wandb_workspaces.reports.v2 as api
+
+    # repr, because the filter is read as a Python expression and a title may hold quotes
+    wanted = {"section": section_key(section), "report": place.title}
+    filters = " and ".join(f"Config({key!r}) == {value!r}" for key, value in wanted.items())
+    ranked = next((q for q in measured if q.better and not q.speed), None)
+    order = (
+        [api.OrderBy(api.SummaryMetric(ranked.name), ascending=ranked.better < 0)] if ranked else []
+    )
+    return api.Runset(
+        entity=place.entity or "",
+        project=place.project,
+        name=section.name,
+        filters=filters,
+        order=order,
+        pinned_columns=["config:method.value"],
+        visible_columns=["config:settings.value", *(f"summary:{q.name}" for q in measured)],
+        lock_columns=True,
+    )
+
+
+def _panels(section: Section, measured: Sequence[Quantity], media: int) -> list[Any]:
+    import wandb_workspaces.reports.v2 as api
+
+    panels: list[Any] = [api.BarPlot(title=q.heading, metrics=[q.name]) for q in measured]
+    quality = next((q for q in measured if not q.speed), None)
+    if quality is not None and any(q.name == RATE for q in measured):
+        panels.append(
+            api.ScatterPlot(
+                title=f"{quality.title} against speed",
+                x=api.SummaryMetric(RATE),
+                y=api.SummaryMetric(quality.name),
+                log_x=True,
+            )
+        )
+    per_row = GRID // BAR
+    for number, panel in enumerate(panels):
+        panel.layout = api.Layout(
+            BAR * (number % per_row), HEIGHT * (number // per_row), BAR, HEIGHT
+        )
+    top = HEIGHT * -(-len(panels) // per_row)
+    for number, key in enumerate(media_keys(section, media)):
+        place = api.Layout(0, top + MEDIA_HEIGHT * number, GRID, MEDIA_HEIGHT)
+        clip = key.partition("/")[2]
+        panels.append(
+            api.MediaBrowser(title=clip, media_keys=[key], gallery_axis="run", layout=place)
+        )
+    return panels
+
+
+def _save(found: Sequence[Section], columns: Sequence[Quantity], place: Place, media: int) -> str:
+    """The address of the saved report."""
     import wandb
 
-    videos: dict[str, Any] = {}
-    for clip in section.clip_names:
-        for title, path, _ in videos_of(section, clip):
-            if title == name and len(videos) < media:
-                videos[f"clips/{clip}"] = wandb.Video(str(path), format="mp4", caption=name)
-    return videos
+    try:
+        entity = place.entity or wandb.Api().default_entity
+        owned = Place(place.output, place.project, entity, place.title, place.online)
+        report = build(found, columns, owned, media)
+        report.save()
+    except Exception as error:  # whatever the transport raises; the runs are safe already
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(
+            f"the runs are published but W&B did not take the report ({reason}); repeat the command"
+        ) from error
+    return str(report.url)

@@ -1,0 +1,59 @@
+"""What tests of several folders share."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+BLOCK = 32768  # of LevelDB's log format, in which a .wandb file is written after 7 bytes of its own
+LAST_PARTS = (1, 4)  # a whole record, and the end of one in parts
+
+
+@pytest.fixture
+def offline_run() -> Callable[[Path], dict]:
+    """Reads what an offline run's folder would send: its name, group, job_type, tags and config.
+
+    wandb has no public reader of its file; this one goes by the file's format.
+    """
+    return _offline_run
+
+
+def _offline_run(folder: Path) -> dict:
+    import json
+
+    from wandb.proto import wandb_internal_pb2
+
+    [path] = folder.glob("*.wandb")
+    found: dict = {"config": {}, "summary": {}}
+    for payload in _records(path.read_bytes()):
+        record = wandb_internal_pb2.Record.FromString(payload)
+        kind = record.WhichOneof("record_type")
+        if kind == "run":
+            run = record.run
+            found |= {"name": run.display_name, "group": run.run_group, "job_type": run.job_type}
+            found["tags"] = list(run.tags)
+        if kind in ("run", "config"):
+            updates = record.run.config.update if kind == "run" else record.config.update
+            for item in updates:
+                found["config"][item.key or ".".join(item.nested_key)] = json.loads(item.value_json)
+        if kind == "summary":
+            for item in record.summary.update:
+                found["summary"][item.key or ".".join(item.nested_key)] = json.loads(
+                    item.value_json
+                )
+    return found
+
+
+def _records(data: bytes) -> Iterator[bytes]:
+    place, parts = 7, b""
+    while place + 7 <= len(data):
+        left = BLOCK - place % BLOCK
+        if left < 7:
+            place += left
+            continue
+        length, kind = int.from_bytes(data[place + 4 : place + 6], "little"), data[place + 6]
+        parts += data[place + 7 : place + 7 + length]
+        place += 7 + length
+        if kind in LAST_PARTS:
+            yield parts
+            parts = b""
