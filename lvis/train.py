@@ -69,7 +69,11 @@ def train(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
         journal = Journal(output / "metrics.jsonl")
         reporting = Reporting(journal, max_steps, cfg.trainer.log_every)
         validation = Validation(
-            journal, output / "validation", cfg.trainer.validate_every, cfg.trainer.validation_clips
+            journal,
+            output / "validation",
+            cfg.trainer.validate_every,
+            cfg.trainer.validation_clips,
+            max_steps,
         )
         folder = output / "checkpoints"
         saving = Checkpointing(
@@ -217,7 +221,7 @@ def build_logger(cfg: DictConfig) -> Logger | bool:
 
 def hyperparameters(cfg: DictConfig) -> dict[str, Any]:
     """The configuration by which a logger's runs are compared; the logger's own part is none of it."""
-    return plain(OmegaConf.masked_copy(cfg, [key for key in cfg if key != "logger"]))
+    return plain(OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "logger"]))
 
 
 def quieten_lightning() -> None:

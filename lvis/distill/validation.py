@@ -22,7 +22,10 @@ class Validation(Callback):
     clips show the measurement, D'(E'(y)), the student, D'(E'(x)), x.
     """
 
-    def __init__(self, journal: Journal, folder: Path, every: int, clips: int) -> None:
+    def __init__(
+        self, journal: Journal, folder: Path, every: int, clips: int, max_steps: int
+    ) -> None:
+        self.max_steps = max_steps
         self.journal, self.folder, self.every, self.clips = journal, folder, every, clips
         self.latest: dict[str, float] = {}
         self.latest_step = -1
@@ -35,7 +38,9 @@ class Validation(Callback):
             self.run(trainer, module)
 
     def on_train_end(self, trainer: Trainer, module: Distillation) -> None:  # type: ignore[override]
-        if self.every and self.latest_step != module.step:
+        # a run that a signal ended has seconds left, and saving needs them
+        complete = module.step >= self.max_steps
+        if self.every and complete and self.latest_step != module.step:
             self.run(trainer, module)
 
     def run(self, trainer: Trainer, module: Distillation) -> dict[str, float]:

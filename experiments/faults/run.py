@@ -1,0 +1,80 @@
+"""`make faults`: try every fault some times and write table.md and results.json beside this file.
+
+python experiments/faults/run.py [--times 3] [--only NAME ...] [--output FOLDER]
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from datetime import date
+from pathlib import Path
+
+import torch
+from training import write_weights
+
+from lvis.files import write_text
+from lvis.progress import track
+
+sys.path.insert(0, str(Path(__file__).parent))
+from scenarios import SCENARIOS
+
+HERE = Path(__file__).parent
+
+
+def attempt(name: str, weights: Path, folder: Path) -> dict:
+    """One try of one fault: {"ok", "outcome", "steps_lost", "seconds"}."""
+    began = time.perf_counter()
+    try:
+        outcome = SCENARIOS[name][1](weights, folder)
+        result = {"ok": True, "outcome": outcome.words, "steps_lost": outcome.steps_lost}
+    except Exception as error:
+        traceback.print_exc()
+        result = {"ok": False, "outcome": str(error).splitlines()[0][:200], "steps_lost": None}
+    return {**result, "seconds": round(time.perf_counter() - began, 1)}
+
+
+def table(results: dict[str, list[dict]]) -> str:
+    """Fault, times tried and survived, outcome, training steps lost (the most)."""
+    lines = ["| fault | tried | as it should be | outcome | steps lost |", "|---|---|---|---|---|"]
+    for name, tries in results.items():
+        good = [one for one in tries if one["ok"]]
+        shown = (good or tries)[0]["outcome"]
+        lost = max((one["steps_lost"] for one in good), default="")
+        lines.append(f"| {SCENARIOS[name][0]} | {len(tries)} | {len(good)} | {shown} | {lost} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Try every fault.")
+    parser.add_argument("--times", type=int, default=3)
+    parser.add_argument("--only", nargs="*", choices=list(SCENARIOS), default=list(SCENARIOS))
+    parser.add_argument("--output", type=Path, default=HERE)
+    options = parser.parse_args()
+    results: dict[str, list[dict]] = {name: [] for name in options.only}
+    with tempfile.TemporaryDirectory() as place:
+        weights = write_weights(Path(place) / "weights")
+        plan = [(name, number) for name in options.only for number in range(options.times)]
+        for name, number in track(plan, description="faults", unit="tries"):
+            folder = Path(place) / "tries" / f"{name}_{number}"
+            folder.mkdir(parents=True)
+            results[name].append(attempt(name, weights, folder))
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=HERE, capture_output=True, text=True
+    ).stdout.strip()
+    about = {"date": date.today().isoformat(), "commit": commit, "torch": torch.__version__}
+    write_text(
+        options.output / "results.json",
+        json.dumps({**about, "results": results}, indent=1) + "\n",
+    )
+    text = table(results)
+    write_text(options.output / "table.md", text)
+    print(text)
+    return 0 if all(one["ok"] for tries in results.values() for one in tries) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
