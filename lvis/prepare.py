@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 from lvis.backbone import TextEncoder
 from lvis.backbone.prompts import PromptCache
 from lvis.config import entry, plain
-from lvis.data.shard_format import SPLITS, Index, Shard
+from lvis.data.shard_format import HELD_OUT, TRAIN, Index, Shard
 from lvis.errors import UserError
 from lvis.preparing.folder import REPORT, Folder
 from lvis.preparing.jobs import Advance, Meter, Pool
@@ -25,7 +25,7 @@ from lvis.preparing.planning import Plan, PlannedShard, plan
 from lvis.preparing.settings import Settings
 from lvis.preparing.sources import Source, find_sources
 from lvis.preparing.survey import Survey, Surveyed, survey
-from lvis.preparing.writing import write_shard
+from lvis.preparing.writing import STATE, write_shard
 from lvis.restoring.progress import say
 
 
@@ -54,7 +54,7 @@ def prepare(cfg: DictConfig) -> Index | None:
 
 def surveyed(sources: list[Source], settings: Settings) -> list[Surveyed]:
     """What is in each source, from the output folder where it is known already."""
-    found = Survey(Path(settings.output) / ".prepare" / "survey", sources)
+    found = Survey(Path(settings.output) / STATE / "survey", sources)
     with Meter("reading", "videos", found.missing()) as meter:
         pool = Pool(_survey_one, settings.workers)
         to_do = found.to_do(settings.job_index or 0, settings.job_count or 1)
@@ -97,7 +97,7 @@ def prompt_cache(cfg: DictConfig, settings: Settings) -> PromptCache | None:
         device = torch.device(cfg.device)
         return hydra.utils.instantiate(encoder).to(device)
 
-    folder = Path(settings.output) / ".prepare" / "prompts"
+    folder = Path(settings.output) / STATE / "prompts"
     return PromptCache(folder, encoder["source"], load, encoder["text_len"])
 
 
@@ -105,13 +105,12 @@ def report(index: Index, whole: Plan, settings: Settings) -> None:
     """The closing summary on standard error."""
     total = whole.used + len(whole.problems)
     left_out = "".join(f", {count} {problem}" for problem, count in sorted(whole.counts().items()))
-    clips = {split: sum(shard.samples for shard in index.of(split)) for split in SPLITS}
     size = sum(shard.bytes for shard in index.shards)
     say(f"{total} videos: {whole.used} used{left_out}")
     if whole.problems:
         say(f"what was left out and why: {Path(settings.output) / REPORT}")
     say(
-        f"{clips['train']} clips to train on and {clips['held_out']} held out, in "
+        f"{index.clips[TRAIN]} clips to train on and {index.clips[HELD_OUT]} held out, in "
         f"{len(index.shards)} shards of together {size / 1e6:.1f} MB: {settings.output}"
     )
 

@@ -48,8 +48,8 @@ class Limits:
 class Picture(Protocol):
     """One frame: when it is shown, and its pixels on demand."""
 
-    seconds: float
-
+    @property
+    def seconds(self) -> float: ...
     def rgb(self) -> np.ndarray: ...
     def thumbnail(self) -> np.ndarray: ...
 

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lvis.data.shard_format import FORMAT, INDEX, Index, Shard, write_index
+from lvis.data.shard_format import INDEX, Index, Shard, read_index, write_index
 from lvis.errors import UserError
 from lvis.files import remove_partial, write_text
 from lvis.preparing.planning import Plan, PlannedShard
@@ -84,9 +84,9 @@ class Folder:
                 f"{self.path / REPORT} says why for each"
             )
         self._tidy(set(done))
-        index = Index(self._shown(), tuple(done[shard.name] for shard in plan.shards))
-        write_index(self.path, index)
-        return index
+        shards = tuple(done[shard.name] for shard in plan.shards)
+        write_index(self.path, Index(self._shown(), shards))
+        return read_index(self.path)
 
     def _shown(self) -> dict[str, Any]:
         # where the videos lay on this machine is nobody else's business
@@ -100,6 +100,3 @@ class Folder:
             if path.name not in names and evidence_path(self.path, path.name).is_file():
                 evidence_path(self.path, path.name).unlink()
                 path.unlink()
-
-
-__all__ = ["FORMAT", "REPORT", "Folder"]
