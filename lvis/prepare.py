@@ -8,14 +8,11 @@ run with job.merge=true ends it. The keys are in conf/prepare.yaml.
 import signal
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hydra
-import torch
 from omegaconf import DictConfig
 
-from lvis.backbone import TextEncoder
-from lvis.backbone.prompts import PromptCache
 from lvis.config import entry, plain
 from lvis.data.shard_format import HELD_OUT, TRAIN, Index, Shard
 from lvis.errors import UserError
@@ -27,6 +24,11 @@ from lvis.preparing.sources import Source, find_sources
 from lvis.preparing.survey import Survey, Surveyed, survey
 from lvis.preparing.writing import STATE, write_shard
 from lvis.restoring.progress import say
+
+if TYPE_CHECKING:
+    # the backbone takes seconds to import, in every process
+    from lvis.backbone import TextEncoder
+    from lvis.backbone.prompts import PromptCache
 
 
 def prepare(cfg: DictConfig) -> Index | None:
@@ -65,13 +67,8 @@ def surveyed(sources: list[Source], settings: Settings) -> list[Surveyed]:
 
 def make(shards: list[PlannedShard], cfg: DictConfig, settings: Settings) -> None:
     """Cut, encode and write `shards`."""
-    prompts = prompt_cache(cfg, settings)
-    if prompts is not None:
-        captions = {piece.caption for shard in shards for piece in shard.pieces}
-        for caption in sorted(captions):
-            prompts.tokens(caption)
-        prompts.release_encoder()
-        prompts = PromptCache(prompts.folder, prompts.model, _encoder_is_gone, prompts.text_len)
+    captions = {piece.caption for shard in shards for piece in shard.pieces}
+    prompts = None if settings.prompts is None else embedded(captions, cfg, settings)
     with Meter("cutting", "clips", sum(shard.samples for shard in shards)) as meter:
         pool = Pool(partial(_make_one, prompts=prompts), settings.workers)
         for _ in pool.run(((shard, settings) for shard in shards), meter):
@@ -81,24 +78,27 @@ def make(shards: list[PlannedShard], cfg: DictConfig, settings: Settings) -> Non
         )
 
 
-def prompt_cache(cfg: DictConfig, settings: Settings) -> PromptCache | None:
-    """The embeddings of captions, in the output folder; None without prompts=.
+def embedded(captions: set[str], cfg: DictConfig, settings: Settings) -> "PromptCache":
+    """The embeddings of captions on disk, to be read by processes without the encoder.
 
     Raises:
-        UserError: the encoder cannot be found, when a caption is first encoded.
+        UserError: the encoder cannot be found.
     """
-    if settings.prompts is None:
-        return None
+    from lvis.backbone.prompts import PromptCache
+
     encoder = plain(cfg.model.text_encoder)
     if settings.prompts != "model":
         encoder["source"] = settings.prompts
-
-    def load() -> TextEncoder:
-        device = torch.device(cfg.device)
-        return hydra.utils.instantiate(encoder).to(device)
-
     folder = Path(settings.output) / STATE / "prompts"
-    return PromptCache(folder, encoder["source"], load, encoder["text_len"])
+    facts = (folder, encoder["source"])
+    cache = PromptCache(
+        *facts, lambda: _load_encoder(encoder, str(cfg.device)), encoder["text_len"]
+    )
+    with Meter("embedding", "captions", len(captions)) as meter:
+        for number, caption in enumerate(sorted(captions), 1):
+            cache.tokens(caption)
+            meter.show(number)
+    return PromptCache(*facts, _encoder_is_gone, encoder["text_len"])
 
 
 def report(index: Index, whole: Plan, settings: Settings) -> None:
@@ -117,8 +117,7 @@ def report(index: Index, whole: Plan, settings: Settings) -> None:
 
 def _survey_one(task: tuple[Source, Settings], advance: Advance) -> Surveyed:
     source, settings = task
-    advance(0)
-    entry_ = survey(source, settings)
+    entry_ = survey(source, settings, lambda: advance(0))
     advance(1)
     return entry_
 
@@ -130,7 +129,13 @@ def _make_one(
     return write_shard(shard, settings, prompts, advance)
 
 
-def _encoder_is_gone() -> Any:
+def _load_encoder(encoder: dict[str, Any], device: str) -> "TextEncoder":
+    from lvis.solvers.load import pick_device
+
+    return hydra.utils.instantiate(encoder).to(pick_device(device))
+
+
+def _encoder_is_gone() -> "TextEncoder":
     raise UserError("an embedding of a caption was removed while shards were made; run again")
 
 

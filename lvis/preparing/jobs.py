@@ -75,8 +75,9 @@ class Counter:
     def __call__(self, units: int) -> None:
         if self._stopping.is_set():
             raise Stopped
-        with self._done.get_lock():
-            self._done.value += units
+        if units:
+            with self._done.get_lock():
+                self._done.value += units
 
     @property
     def value(self) -> int:
@@ -101,12 +102,12 @@ class Pool(Generic[Item, Result]):
 
     def run(self, items: Iterable[Item], meter: Meter) -> Iterator[Result]:
         """Results as they come, in any order."""
-        context = multiprocessing.get_context("spawn")  # forking a process with threads may hang
-        counter = Counter(context.Value("q", 0), context.Event())
         if self.workers == 1:
             for item in items:
-                yield self.function(item, lambda units: _advance_here(counter, meter, units))
+                yield self.function(item, lambda units: meter.show(meter.done + units))
             return
+        context = multiprocessing.get_context("spawn")  # forking a process with threads may hang
+        counter = Counter(context.Value("q", 0), context.Event())
         executor = ProcessPoolExecutor(self.workers, context, _begin, (counter,))
         try:
             yield from self._results(executor, iter(items), counter, meter)
@@ -165,8 +166,3 @@ def _die_with_parent() -> None:
 def _call(function: Callable[[Item, Advance], Result], item: Item) -> Result:
     assert _counter is not None
     return function(item, _counter)
-
-
-def _advance_here(counter: Counter, meter: Meter, units: int) -> None:
-    counter(units)
-    meter.show(counter.value)

@@ -2,9 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from fractions import Fraction
 from pathlib import Path
 
 from lvis.data.frames import image_names
@@ -12,7 +11,7 @@ from lvis.data.shard_format import sha256_of
 from lvis.errors import UserError
 from lvis.files import write_text
 from lvis.preparing.cutting import clip_starts, scenes_of
-from lvis.preparing.decoding import Limits, Pictures
+from lvis.preparing.decoding import Limits, Picture, Pictures
 from lvis.preparing.scenes import CutDetector
 from lvis.preparing.settings import Settings
 from lvis.preparing.sources import Source
@@ -37,8 +36,13 @@ class Surveyed:
     detail: str = ""
 
 
-def survey(source: Source, settings: Settings) -> Surveyed:
-    """Read all of a source once; never fails on what is wrong with it, but reports it."""
+def survey(
+    source: Source, settings: Settings, alive: Callable[[], None] = lambda: None
+) -> Surveyed:
+    """Read all of a source; never fails on what is wrong with it, but reports it.
+
+    `alive` is called at every frame and may raise to end it.
+    """
     limits = Limits(settings.max_pixels, settings.max_seconds)
     found = stamp(source)
     try:
@@ -46,7 +50,7 @@ def survey(source: Source, settings: Settings) -> Surveyed:
             avoid = settings.scene_cuts == "avoid"
             detector = CutDetector(settings.scene_threshold) if avoid else None
             fps = settings.fps or pictures.rate
-            scenes = scenes_of(pictures, detector)
+            scenes = scenes_of(_watched(pictures, alive), detector)
         content = content_sha256(source.path)
     except (UserError, OSError) as error:
         return Surveyed(source.name, found, problem=UNREADABLE, detail=str(error))
@@ -63,6 +67,12 @@ def survey(source: Source, settings: Settings) -> Surveyed:
         problem=TOO_SHORT if whole < asked else SCENES_TOO_SHORT,
         detail=f"{longest:.2f} s without a cut, a clip spans {asked:.2f} s",
     )
+
+
+def _watched(pictures: Iterable[Picture], alive: Callable[[], None]) -> Iterator[Picture]:
+    for picture in pictures:
+        alive()
+        yield picture
 
 
 def content_sha256(path: Path) -> str:
@@ -142,8 +152,3 @@ class Survey:
             # a file that changed since is surveyed again
             if entry.stamp and self._stamps.get(entry.name) == entry.stamp:
                 self._known[entry.name] = entry
-
-
-def clip_rate(entry: Surveyed) -> Fraction:
-    """Frames a second of a source's clips."""
-    return Fraction(entry.rate)

@@ -8,8 +8,8 @@ from dataclasses import asdict
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from lvis.backbone.prompts import PromptCache
 from lvis.data.shard_format import (
     EMBEDDING,
     EMBEDDING_EXTENSION,
@@ -24,6 +24,10 @@ from lvis.preparing.decoding import Limits, Pictures
 from lvis.preparing.encoding import ClipEncoder
 from lvis.preparing.planning import Piece, PlannedShard
 from lvis.preparing.settings import Settings
+
+if TYPE_CHECKING:
+    # the backbone takes seconds to import, in every process
+    from lvis.backbone.prompts import PromptCache
 
 STATE = ".prepare"  # below the output: settings, survey, evidence of whole shards
 
@@ -48,7 +52,7 @@ def read_evidence(output: Path, planned: PlannedShard, settings: Settings) -> Sh
 def write_shard(
     planned: PlannedShard,
     settings: Settings,
-    prompts: PromptCache | None,
+    prompts: "PromptCache | None",
     advance: Callable[[int], None],
 ) -> Shard:
     """Make one shard in `settings.output`; it appears whole or not at all, its evidence after it.
@@ -77,7 +81,7 @@ def write_shard(
 
 
 def _samples(
-    piece: Piece, settings: Settings, prompts: PromptCache | None
+    piece: Piece, settings: Settings, prompts: "PromptCache | None"
 ) -> Iterator[tuple[str, dict[str, bytes]]]:
     """(key, extension -> content) of each clip of a piece, in order."""
     shared: dict[str, bytes] = {}
