@@ -123,7 +123,7 @@ def _survey_one(task: tuple[Source, Settings], advance: Advance) -> Surveyed:
 
 
 def _make_one(
-    task: tuple[PlannedShard, Settings], advance: Advance, prompts: PromptCache | None
+    task: tuple[PlannedShard, Settings], advance: Advance, prompts: "PromptCache | None"
 ) -> Shard:
     shard, settings = task
     return write_shard(shard, settings, prompts, advance)

@@ -33,6 +33,9 @@ class Limits:
 
     def check(self, path: Path, height: int, width: int, seconds: float) -> None:
         """Raises UserError when a header says more than is allowed."""
+        if height < 1 or width < 1:
+            # FFmpeg reports sizes beyond what it can hold as none
+            raise UserError(f"{path} says no size, or one that no video has; check the file")
         if height * width > self.max_pixels:
             raise UserError(
                 f"{path} says it is {width}x{height}, above max_pixels={self.max_pixels}; "

@@ -29,9 +29,5 @@ class CutDetector:
             return False
         change = float(np.abs(here - last).mean())
         usual = median(self._changes) if self._changes else 0.0
-        is_cut = change >= self.threshold and change >= OUTSTANDING * usual
-        if is_cut:
-            self._changes.clear()
-        else:
-            self._changes.append(change)
-        return is_cut
+        self._changes.append(change)
+        return change >= self.threshold and change >= OUTSTANDING * usual

@@ -27,11 +27,21 @@ def png_header(width: int, height: int) -> bytes:
     )
 
 
-def test_a_header_of_absurd_size_is_refused(tmp_path):
-    bomb = tmp_path / "bomb.y4m"
-    bomb.write_bytes(b"YUV4MPEG2 W30000 H30000 F25:1 Ip C420jpeg\nFRAME\n")
-    with pytest.raises(UserError, match=r"30000x30000, above max_pixels=16777216") as refused:
-        Pictures(bomb, LIMITS)
+@pytest.mark.parametrize(
+    ("side", "words"),
+    [(12000, "12000x12000, above max_pixels=16777216"), (30000, "no size, or one that no video")],
+)
+def test_a_header_of_absurd_size_is_refused(tmp_path, side, words):
+    path = write_video(tmp_path / "bomb.mkv", moving(2, 0, 300, 300))
+    # Matroska's PixelWidth and PixelHeight, two bytes each
+    content = path.read_bytes()
+    for element in (b"\xb0\x82", b"\xba\x82"):
+        said = element + struct.pack(">H", 300)
+        assert content.count(said) == 1
+        content = content.replace(said, element + struct.pack(">H", side))
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=words) as refused:
+        Pictures(path, LIMITS)
     assert "\n" not in str(refused.value)
 
 
