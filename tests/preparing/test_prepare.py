@@ -19,6 +19,10 @@ from lvis.errors import UserError
 from tests.preparing.conftest import SMALL, digests, moving, run, write_video
 
 
+# on a crowded machine x264 was seen, rarely, to write other bytes for the same frames
+LOSSLESS = ("encoding=ffv1",)
+
+
 def samples(folder: Path) -> dict[str, dict[str, bytes]]:
     """key -> extension -> content, over all shards of the index."""
     found: dict[str, dict[str, bytes]] = {}
@@ -100,7 +104,9 @@ def test_h264_clips_are_close_to_their_source(prepared, tmp_path):
         if fact["source"] == "c.mkv":
             first = round(fact["start"] * 16)
             clip = clip_of(members["mp4"], "mp4", tmp_path).astype(float)
-            assert np.abs(clip - moving(10, 3)[first : first + 5]).mean() < 3
+            # in luma: three of four colour samples are gone in 4:2:0
+            difference = (clip - moving(10, 3)[first : first + 5]) @ [0.2126, 0.7152, 0.0722]
+            assert np.abs(difference).mean() < 2
 
 
 def test_running_again_changes_nothing_and_makes_nothing(videos, tmp_path):
@@ -141,15 +147,15 @@ def test_new_videos_move_no_other_to_the_other_split(videos, tmp_path):
 
 
 def test_jobs_and_their_merge_make_what_a_single_run_makes(videos, tmp_path):
-    run(videos, tmp_path / "single")
+    run(videos, tmp_path / "single", *LOSSLESS)
     parts = tmp_path / "parts"
     for job in (2, 0):
-        assert run(videos, parts, f"job.index={job}", "job.count=3") is None
+        assert run(videos, parts, *LOSSLESS, f"job.index={job}", "job.count=3") is None
     with pytest.raises(UserError, match="are missing"):
-        run(videos, parts, "job.merge=true")
+        run(videos, parts, *LOSSLESS, "job.merge=true")
     assert not (parts / "index.json").exists()
-    run(videos, parts, "job.index=1", "job.count=3")
-    run(videos, parts, "job.merge=true")
+    run(videos, parts, *LOSSLESS, "job.index=1", "job.count=3")
+    run(videos, parts, *LOSSLESS, "job.merge=true")
     assert digests(parts) == digests(tmp_path / "single")
 
 
@@ -209,7 +215,7 @@ def test_a_killed_run_is_continued_to_the_same_bytes(tmp_path):
     videos, killed = tmp_path / "videos", tmp_path / "killed"
     for seed in range(4):
         write_video(videos / f"{seed}.mkv", moving(60, seed, 64, 64))
-    more = ("size=[64,64]", "samples_per_shard=3", "max_clips=null", "prompts=model")
+    more = (*LOSSLESS, "size=[64,64]", "samples_per_shard=3", "max_clips=null", "prompts=model")
     words = [f"input={videos}", f"output={killed}", *SMALL, *more, "workers=2"]
     process = subprocess.Popen([sys.executable, "-m", "lvis.prepare", *words])
     wait_until(lambda: len(list(killed.glob("*.tar"))) >= 2, 120)
