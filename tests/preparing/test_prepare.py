@@ -18,7 +18,6 @@ from lvis.data.video import VideoReader
 from lvis.errors import UserError
 from tests.preparing.conftest import SMALL, digests, moving, run, write_video
 
-
 # on a crowded machine x264 was seen, rarely, to write other bytes for the same frames
 LOSSLESS = ("encoding=ffv1",)
 
