@@ -2,6 +2,7 @@
 
 import errno
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -29,7 +30,9 @@ def replacing(target: str | Path) -> Iterator[Path]:
         UserError: the folder cannot be written or the disk is full.
     """
     target = Path(target)
-    partial = target.with_name(f".{target.stem}.{os.getpid()}.partial{target.suffix}")
+    # two containers that share the folder may share their process ids too
+    unique = f"{os.getpid()}-{secrets.token_hex(4)}"
+    partial = target.with_name(f".{target.stem}.{unique}.partial{target.suffix}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield partial
@@ -44,6 +47,18 @@ def replacing(target: str | Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def remove_partial(folder: str | Path, name: str | None = None) -> None:
+    """Remove what processes that were killed inside `replacing` left in `folder`.
+
+    `name` is the only target whose leftovers go, where others may be being written; None: all.
+    """
+    target = Path(name or "*")
+    for path in Path(folder).glob(
+        f".{target.stem}.*.partial{target.suffix}" if name else ".*.partial*"
+    ):
+        path.unlink(missing_ok=True)
 
 
 def write_text(target: str | Path, text: str) -> None:

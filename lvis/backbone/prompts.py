@@ -63,13 +63,18 @@ class PromptCache:
 
     def embedding(self, prompt: str) -> Tensor:
         """The embedding of one prompt, (text_len, D)."""
+        tokens = self.tokens(prompt)
+        return F.pad(tokens, (0, 0, 0, self.text_len - tokens.shape[0]))
+
+    def tokens(self, prompt: str) -> Tensor:
+        """The embedding of one prompt before padding, (L, D) with L <= text_len."""
         path = self.path(prompt)
         tokens = self._read(path)
         if tokens is None:
             tokens = self._encode(prompt)
             with replacing(path) as partial:
                 save_file({"tokens": tokens}, partial, {"model": self.model, "prompt": prompt})
-        return F.pad(tokens, (0, 0, 0, self.text_len - tokens.shape[0]))
+        return tokens
 
     def path(self, prompt: str) -> Path:
         """The file of a prompt."""

@@ -100,6 +100,21 @@ def read_image(path: str | Path) -> np.ndarray:
         ) from error
 
 
+def image_names(folder: Path) -> list[str]:
+    """The images of a folder in natural order.
+
+    Raises:
+        UserError: there are none.
+    """
+    names = (path.name for path in folder.iterdir())
+    shown = [n for n in names if n.lower().endswith(IMAGE_SUFFIXES) and not n.startswith(".")]
+    if not shown:
+        raise UserError(
+            f"{folder} holds no images ({', '.join(IMAGE_SUFFIXES)}); give a folder of frames"
+        )
+    return sorted(shown, key=natural_key)
+
+
 class FolderReader:
     """The images of a folder in natural order; hidden files and other suffixes are passed over.
 
@@ -109,15 +124,7 @@ class FolderReader:
 
     def __init__(self, folder: str | Path, rate: Fraction | None = None) -> None:
         self.folder = Path(folder)
-        names = (path.name for path in self.folder.iterdir())
-        self.names = sorted(
-            (n for n in names if n.lower().endswith(IMAGE_SUFFIXES) and not n.startswith(".")),
-            key=natural_key,
-        )
-        if not self.names:
-            raise UserError(
-                f"{folder} holds no images ({', '.join(IMAGE_SUFFIXES)}); give a folder of frames"
-            )
+        self.names = image_names(self.folder)
         height, width = read_image(self.folder / self.names[0]).shape[:2]
         self.info = VideoInfo(height, width, rate or DEFAULT_RATE, len(self.names))
 

@@ -133,7 +133,7 @@ class VideoReader:
             self._container = av.open(str(path))
         except (av.FFmpegError, OSError) as error:
             raise UserError(
-                f"{path} is not a readable video ({_reason(error)}); check the file"
+                f"{path} is not a readable video ({reason_of(error)}); check the file"
             ) from error
         try:
             streams = self._container.streams.video
@@ -141,7 +141,7 @@ class VideoReader:
                 raise UserError(f"{path} has no video stream; give a file with pictures in it")
             self._stream = streams[0]
             self._stream.thread_type = "AUTO"
-            self._check_complete()
+            check_complete(self.path, self._stream)
             self._frames = self._decode()
             self._first = next(self._frames, None)
             if self._first is None:
@@ -173,23 +173,13 @@ class VideoReader:
         position = 0
         try:
             for frame in self._container.decode(self._stream):
-                yield _upright_rgb(frame)
+                yield upright_rgb(frame)
                 position += 1
         except av.FFmpegError as error:
             raise UserError(
-                f"{self.path} is broken at frame {position} ({_reason(error)}); "
+                f"{self.path} is broken at frame {position} ({reason_of(error)}); "
                 "repair it or cut it there"
             ) from error
-
-    def _check_complete(self) -> None:
-        # where the container has an index (mp4, mov), it tells where the last frame should lie
-        end = max((entry.pos + entry.size for entry in self._stream.index_entries), default=0)
-        size = self.path.stat().st_size
-        if end > size:
-            raise UserError(
-                f"{self.path} is cut short ({size} of at least {end} bytes); "
-                "copy or download it again"
-            )
 
     def _count(self, rate: Fraction) -> int | None:
         if self._stream.frames:
@@ -233,15 +223,7 @@ class VideoWriter:
             if self._container is None:
                 self._open(*frame.shape[:2])
             assert self._container is not None
-            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
-            picture = picture.reformat(
-                format=self._stream.pix_fmt,
-                dst_colorspace=Colorspace.ITU709,
-                dst_color_range=ColorRange.MPEG if self._is_yuv else ColorRange.JPEG,
-                interpolation=_PRECISE,
-            )
-            picture.pts = self._count
-            picture.time_base = 1 / self.rate
+            picture = to_picture(frame, self._stream, self._count)
             self._container.mux(self._stream.encode(picture))
             self._count += 1
             if self._sound is not None:
@@ -269,20 +251,9 @@ class VideoWriter:
         partial = self._exits.enter_context(replacing(self.path))
         codec = ENCODERS[self.path.suffix.lower()]
         self._container = av.open(str(partial), "w")
-        stream = self._container.add_stream(codec, rate=self.rate)
-        assert isinstance(stream, av.VideoStream)
-        self._stream = stream
-        self._stream.width, self._stream.height = width, height
-        self._is_yuv = codec == "libx264"
-        if self._is_yuv:
-            odd = height % 2 or width % 2
-            self._stream.pix_fmt = "yuv444p" if odd else "yuv420p"
-            self._stream.options = {"crf": str(self.quality)}
-            context = self._stream.codec_context
-            context.colorspace = context.color_primaries = context.color_trc = BT709
-            context.color_range = ColorRange.MPEG
-        else:
-            self._stream.pix_fmt = "bgr0"
+        self._stream = add_video_stream(
+            self._container, codec, self.rate, (height, width), self.quality
+        )
         self._stream.codec_context.sample_aspect_ratio = self.aspect
         if self._sound_from is not None:
             self._sound = SoundCopy(self._sound_from, self._container)
@@ -317,10 +288,58 @@ class VideoWriter:
         except OSError as error:
             raise cannot_write(self.path, error) from error
         except av.FFmpegError as error:
-            raise UserError(f"cannot encode {self.path}: {_reason(error)}") from error
+            raise UserError(f"cannot encode {self.path}: {reason_of(error)}") from error
 
 
-def _upright_rgb(frame: av.VideoFrame) -> np.ndarray:
+def check_complete(path: Path, stream: av.VideoStream) -> None:
+    """Raises UserError when the container's index (mp4 and mov have one) says that bytes are missing."""
+    end = max((entry.pos + entry.size for entry in stream.index_entries), default=0)
+    size = path.stat().st_size
+    if end > size:
+        raise UserError(
+            f"{path} is cut short ({size} of at least {end} bytes); copy or download it again"
+        )
+
+
+def add_video_stream(
+    container: av.container.OutputContainer,
+    codec: str,
+    rate: Fraction,
+    size: tuple[int, int],
+    quality: int = DEFAULT_QUALITY,
+) -> av.VideoStream:
+    """A stream of `codec` ("libx264" or "ffv1") for frames of `size` (H, W), tagged as BT.709."""
+    stream = container.add_stream(codec, rate=rate)
+    assert isinstance(stream, av.VideoStream)
+    stream.height, stream.width = size
+    if codec == "libx264":
+        stream.pix_fmt = "yuv444p" if size[0] % 2 or size[1] % 2 else "yuv420p"
+        stream.options = {"crf": str(quality)}
+        context = stream.codec_context
+        context.colorspace = context.color_primaries = context.color_trc = BT709
+        context.color_range = ColorRange.MPEG
+    else:
+        stream.pix_fmt = "bgr0"
+    return stream
+
+
+def to_picture(frame: np.ndarray, stream: av.VideoStream, position: int) -> av.VideoFrame:
+    """uint8 (H, W, 3) RGB as the frame number `position` of a stream of `add_video_stream`."""
+    is_yuv = str(stream.pix_fmt).startswith("yuv")
+    picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24").reformat(
+        format=stream.pix_fmt,
+        dst_colorspace=Colorspace.ITU709,
+        dst_color_range=ColorRange.MPEG if is_yuv else ColorRange.JPEG,
+        interpolation=_PRECISE,
+    )
+    rate = stream.codec_context.rate
+    assert rate is not None
+    picture.pts, picture.time_base = position, 1 / Fraction(rate)
+    return picture
+
+
+def upright_rgb(frame: av.VideoFrame) -> np.ndarray:
+    """A decoded frame as uint8 (H, W, 3) RGB: its own matrix and range, turned as displayed."""
     untagged = Colorspace.ITU709 if frame.height >= _HD_HEIGHT else Colorspace.ITU601
     full_range = frame.color_range == ColorRange.JPEG or frame.format.is_rgb
     full_range = full_range or frame.format.name.startswith("yuvj")
@@ -335,6 +354,7 @@ def _upright_rgb(frame: av.VideoFrame) -> np.ndarray:
     return np.ascontiguousarray(np.rot90(pixels, quarter_turns)) if quarter_turns else pixels
 
 
-def _reason(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
+    """What FFmpeg or the system says, in lower case."""
     strerror = getattr(error, "strerror", None)
     return (strerror or str(error) or type(error).__name__).lower()

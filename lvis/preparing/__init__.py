@@ -1,0 +1,1 @@
+"""The parts of `lvis.prepare`: sources, survey, plan, cutting, writing."""
