@@ -173,7 +173,7 @@ class VideoReader:
         position = 0
         try:
             for frame in self._container.decode(self._stream):
-                yield _upright_rgb(frame)
+                yield upright_rgb(frame)
                 position += 1
         except av.FFmpegError as error:
             raise UserError(
@@ -320,7 +320,8 @@ class VideoWriter:
             raise UserError(f"cannot encode {self.path}: {_reason(error)}") from error
 
 
-def _upright_rgb(frame: av.VideoFrame) -> np.ndarray:
+def upright_rgb(frame: av.VideoFrame) -> np.ndarray:
+    """A decoded frame as uint8 (H, W, 3) RGB, by the matrix and range that it is tagged with."""
     untagged = Colorspace.ITU709 if frame.height >= _HD_HEIGHT else Colorspace.ITU601
     full_range = frame.color_range == ColorRange.JPEG or frame.format.is_rgb
     full_range = full_range or frame.format.name.startswith("yuvj")
