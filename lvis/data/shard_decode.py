@@ -49,8 +49,12 @@ def decode_video(content: bytes, extension: str, size: tuple[int, int], frames: 
     video = np.empty((frames, height, width, 3), np.uint8)
     count = 0
     try:
+        # PyAV's stub has the type of stream_options wrong
         with av.open(
-            io.BytesIO(content), format=CONTAINERS[extension], stream_options=[limits]
+            io.BytesIO(content),
+            "r",
+            format=CONTAINERS[extension],
+            stream_options=[limits],  # type: ignore[list-item]
         ) as container:
             stream = container.streams.video[0]
             context = stream.codec_context

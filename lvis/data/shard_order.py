@@ -48,7 +48,9 @@ class ShardOrder:
         window, inside = divmod(position, self.shuffle)
         begin = window * self.shuffle
         length = min(self.shuffle, self.total - begin)
-        position = begin + int(_permutation(length, self.seed, _WINDOW, pass_number, window)[inside])
+        position = begin + int(
+            _permutation(length, self.seed, _WINDOW, pass_number, window)[inside]
+        )
         shards, offsets = _shards_of_pass(self.counts, self.seed, pass_number)
         turn = int(np.searchsorted(offsets, position, side="right")) - 1
         shard = int(shards[turn])

@@ -20,6 +20,7 @@ from lvis.errors import UserError
 
 VERIFICATIONS = ("none", "sizes", "sha256")
 EXTENSIONS = (*VIDEO_EXTENSIONS, METADATA_EXTENSION, EMBEDDING_EXTENSION)
+MOST_SAMPLES = 10**6  # in a shard
 MOST_OPEN = 64  # shards whose headers and file handle are kept
 
 _KEY = re.compile(r"[A-Za-z0-9_-]{1,100}")
@@ -74,12 +75,17 @@ def check_folder(folder: str | Path | None) -> Path:
     return Path(folder)
 
 
-def check_names(shards: Sequence[Shard]) -> None:
-    """Raises UserError when the index names a shard that is no plain file name of a tar."""
+def check_shards(shards: Sequence[Shard]) -> None:
+    """Raises UserError when the index gives a shard a name or a number that none can have."""
     for shard in shards:
         if not _SHARD_NAME.fullmatch(shard.name):
             raise UserError(
                 f"the index names a shard {shard.name!r}, which is no tar of its folder: "
+                "run lvis.prepare again"
+            )
+        if not isinstance(shard.samples, int) or not 0 <= shard.samples <= MOST_SAMPLES:
+            raise UserError(
+                f"the index gives {shard.name} {shard.samples!r} samples, not 0 to {MOST_SAMPLES}: "
                 "run lvis.prepare again"
             )
 
@@ -112,9 +118,7 @@ class ShardReader:
         shard = self._shard(number)
         key = shard.keys[position]
         if not _KEY.fullmatch(key):
-            raise BadSample(
-                f"{self.shards[number].name}:{key!r}", "its name is no key of a sample"
-            )
+            raise BadSample(f"{self.shards[number].name}:{key!r}", "its name is no key of a sample")
         return key, shard.members[key]
 
     def read(self, number: int, extent: Extent) -> bytes:
@@ -194,9 +198,9 @@ def _directory(name: str, file: int, size: int) -> tuple[list[str], dict[str, di
     while offset < size:
         try:
             header = os.pread(file, tarfile.BLOCKSIZE, offset)
+            if header == tarfile.NUL * tarfile.BLOCKSIZE:
+                break  # the mark of a tar's end
             entry = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
-        except tarfile.EOFHeaderError:
-            break
         except (tarfile.HeaderError, OSError) as error:
             raise BadShard(name, f"is no tar at byte {offset} ({error})") from error
         begin = offset + tarfile.BLOCKSIZE
