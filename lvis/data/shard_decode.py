@@ -46,15 +46,15 @@ def decode_video(content: bytes, extension: str, size: tuple[int, int], frames: 
     height, width = size
     # coded sizes are rounded up to whole macroblocks
     limits = {"max_pixels": str((height + 64) * (width + 64))}
+    probing: list[Any] = [limits]  # PyAV's stub says list[str]
     video = np.empty((frames, height, width, 3), np.uint8)
     count = 0
     try:
-        # PyAV's stub has the type of stream_options wrong
         with av.open(
             io.BytesIO(content),
             "r",
             format=CONTAINERS[extension],
-            stream_options=[limits],  # type: ignore[list-item]
+            stream_options=probing,
         ) as container:
             stream = container.streams.video[0]
             context = stream.codec_context

@@ -100,8 +100,8 @@ class ShardStream(Steps):
         batch_size, rank, world_size, samples: See `Steps`.
 
     Raises:
-        UserError: the index gives a shard a name or number that none can have; while iterating, the budget is used up or no
-            replacement can be used.
+        UserError: the index gives a shard a name or number that none can have; while iterating,
+            the budget is used up or no replacement can be used.
     """
 
     def __init__(
