@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from lvis.data.module import use_one_thread
-from lvis.data.shard_format import HELD_OUT, TRAIN, read_index
+from lvis.data.shard_format import HELD_OUT, TRAIN
 from lvis.data.shard_order import ShardOrder
-from lvis.data.shard_reader import VERIFICATIONS, check_folder
+from lvis.data.shard_reader import VERIFICATIONS, open_folder
 from lvis.data.shards import Budget, ClipShape, ShardStream
 from lvis.errors import UserError
 
@@ -147,8 +147,7 @@ class ShardDataModule(LightningDataModule):
             raise UserError(f"data.max_bad is {max_bad}: give a share from 0 to 1.")
         if verify not in VERIFICATIONS:
             raise UserError(f"data.verify is {verify!r}: use one of {', '.join(VERIFICATIONS)}.")
-        self.folder = check_folder(folder)
-        self.index = read_index(self.folder)
+        self.folder, self.index = open_folder(folder)
         self.shape = self._shape((int(size[0]), int(size[1])), frames)
         self.seed, self.shuffle, self.verify = seed, shuffle, verify
         self.budget = Budget(max_bad, min_bad)

@@ -13,7 +13,9 @@ from lvis.data.shard_format import (
     EMBEDDING_EXTENSION,
     METADATA_EXTENSION,
     VIDEO_EXTENSIONS,
+    Index,
     Shard,
+    read_index,
     sha256_of,
 )
 from lvis.errors import UserError
@@ -58,11 +60,12 @@ class _Open:
     members: dict[str, dict[str, Extent]] = field(default_factory=dict)
 
 
-def check_folder(folder: str | Path | None) -> Path:
-    """The folder of shards as a local path.
+def open_folder(folder: str | Path | None) -> tuple[Path, Index]:
+    """A folder of shards as a local path, and its index.
 
     Raises:
-        UserError: none given, or a URL or a command instead of a folder.
+        UserError: none given, a URL or a command instead of a folder, no index, or one that gives a
+            shard a name or a number that none can have.
     """
     if not folder:
         raise UserError(
@@ -72,12 +75,8 @@ def check_folder(folder: str | Path | None) -> Path:
         raise UserError(
             f"data.folder={folder} is not a folder: URLs and commands are not read, copy the shards here"
         )
-    return Path(folder)
-
-
-def check_shards(shards: Sequence[Shard]) -> None:
-    """Raises UserError when the index gives a shard a name or a number that none can have."""
-    for shard in shards:
+    index = read_index(folder)
+    for shard in index.shards:
         if not _SHARD_NAME.fullmatch(shard.name):
             raise UserError(
                 f"the index names a shard {shard.name!r}, which is no tar of its folder: "
@@ -88,6 +87,7 @@ def check_shards(shards: Sequence[Shard]) -> None:
                 f"the index gives {shard.name} {shard.samples!r} samples, not 0 to {MOST_SAMPLES}: "
                 "run lvis.prepare again"
             )
+    return Path(folder), index
 
 
 class ShardReader:

@@ -26,7 +26,7 @@ from lvis.data.shard_format import (
     split_of,
 )
 from lvis.data.shard_order import Place, ShardOrder
-from lvis.data.shard_reader import BadData, BadSample, ShardReader, check_shards
+from lvis.data.shard_reader import BadData, BadSample, ShardReader
 from lvis.data.steps import Steps
 from lvis.errors import UserError
 
@@ -90,8 +90,7 @@ class ShardStream(Steps):
     DataLoader would wrap its sentence in a traceback.
 
     Args:
-        folder: Of the shards.
-        index: Its index.
+        folder, index: From `open_folder`.
         split: "train" or "held_out".
         shape: Of the clips.
         order: Over the shards of the split.
@@ -100,8 +99,7 @@ class ShardStream(Steps):
         batch_size, rank, world_size, samples: See `Steps`.
 
     Raises:
-        UserError: the index gives a shard a name or number that none can have; while iterating,
-            the budget is used up or no replacement can be used.
+        UserError: while iterating, the budget is used up or no replacement can be used.
     """
 
     def __init__(
@@ -121,7 +119,6 @@ class ShardStream(Steps):
         super().__init__(samples, batch_size, rank, world_size)
         self.folder, self.split, self.verify = folder, split, verify
         self.shards = index.of(split)
-        check_shards(self.shards)
         self.held_out = index.settings.get("held_out")
         self.shape, self.order, self.budget = shape, order, budget
 

@@ -16,6 +16,7 @@ from lvis.data.shard_format import (
     TRAIN,
     Index,
     Shard,
+    read_index,
     sha256_of,
     shard_name,
     split_of,
@@ -111,8 +112,6 @@ def write_folder(folder: Path, shards=(4, 3, 4), held_out=(3,), embedding=False)
 
 def rewrite(folder: Path, name: str, members: dict[str, bytes], samples: int) -> None:
     """Replace a shard by other members, with an index that agrees."""
-    from lvis.data.shard_format import read_index
-
     write_tar(folder / name, members)
     index = read_index(folder)
     entries = [

@@ -9,7 +9,7 @@ from shard_writing import FRAMES, SIZE, grey
 
 from lvis.config import CONF
 from lvis.data import ShardDataModule
-from lvis.data.shard_format import HELD_OUT
+from lvis.data.shard_format import HELD_OUT, TRAIN, Index, write_index
 from lvis.errors import UserError
 
 TRAINING, HELD = 11, 3
@@ -202,8 +202,6 @@ def test_fewer_frames_are_the_first_ones(shards):
 def test_no_held_out_clips_is_said(damaged):
     data = module(damaged)
     assert data.index.of(HELD_OUT)
-    from lvis.data.shard_format import TRAIN, Index, write_index
-
     write_index(damaged, Index(data.index.settings, data.index.of(TRAIN)))
     with pytest.raises(UserError, match="no held-out clips"):
         module(damaged)
