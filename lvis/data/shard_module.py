@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import torch
 from lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -37,11 +36,7 @@ class ShardLoader(DataLoader[dict[str, Any]]):
 
     def __init__(self, stream: ShardStream, num_workers: int = 0) -> None:
         super().__init__(
-            stream,
-            batch_size=None,
-            num_workers=num_workers,
-            worker_init_fn=use_one_thread,
-            pin_memory=torch.cuda.is_available() and num_workers > 0,
+            stream, batch_size=None, num_workers=num_workers, worker_init_fn=use_one_thread
         )
         self.bad: dict[str, str] = {}
 
@@ -49,23 +44,30 @@ class ShardLoader(DataLoader[dict[str, Any]]):
         latest: dict[int, dict[str, float]] = {}
         waited = 0.0
         batches = super().__iter__()
-        while True:
-            began = time.perf_counter()
-            batch = next(batches, None)
-            waited += time.perf_counter() - began
-            if batch is None:
-                return
-            for name, reason in batch.pop("reports"):
-                if name not in self.bad:
-                    self.bad[name] = reason
-                    log.warning("%s is left out: it %s", name, reason)
-            if "error" in batch:
-                raise UserError(batch["error"])
-            counts = batch["loader"]
-            latest[counts.pop("worker")] = counts
-            batch["loader"] = {**summary(list(latest.values())), "waited": waited}
-            batch["video"] = to_floats(batch["video"])
-            yield batch
+        try:
+            while True:
+                began = time.perf_counter()
+                batch = next(batches, None)
+                waited += time.perf_counter() - began
+                if batch is None:
+                    return
+                self._say(batch.pop("reports"))
+                if "error" in batch:
+                    raise UserError(batch["error"])
+                counts = batch["loader"]
+                latest[counts.pop("worker")] = counts
+                batch["loader"] = {**summary(list(latest.values())), "waited": waited}
+                batch["video"] = to_floats(batch["video"])
+                yield batch
+        finally:
+            # the workers end now and not when the traceback, which holds this frame, is forgotten
+            del batches
+
+    def _say(self, reports: Sequence[tuple[str, str]]) -> None:
+        for name, reason in reports:
+            if name not in self.bad:
+                self.bad[name] = reason
+                log.warning("%s is left out: it %s", name, reason)
 
 
 def summary(workers: Sequence[dict[str, float]]) -> dict[str, float]:

@@ -106,7 +106,7 @@ class ShardReader:
     def __init__(self, folder: Path, shards: Sequence[Shard], verify: str = "sizes") -> None:
         self.folder, self.shards, self.verify = folder, shards, verify
         self._open: OrderedDict[int, _Open] = OrderedDict()
-        self._bad: dict[int, BadShard] = {}
+        self._bad: dict[int, str] = {}
 
     def members(self, number: int, position: int) -> tuple[str, dict[str, Extent]]:
         """The key of the sample at `position` of shard `number`, and its members by extension.
@@ -142,14 +142,14 @@ class ShardReader:
 
     def _shard(self, number: int) -> _Open:
         if number in self._bad:
-            raise self._bad[number]
+            raise BadShard(self.shards[number].name, self._bad[number])
         if number in self._open:
             self._open.move_to_end(number)
             return self._open[number]
         try:
             opened = self._scan(number)
         except BadShard as error:
-            self._bad[number] = error
+            self._bad[number] = str(error)
             raise
         if len(self._open) >= MOST_OPEN:
             os.close(self._open.popitem(last=False)[1].file)
