@@ -33,7 +33,7 @@ def most_video_bytes(size: tuple[int, int], frames: int) -> int:
 
 
 def decode_video(content: bytes, extension: str, size: tuple[int, int], frames: int) -> np.ndarray:
-    """The first `frames` frames of a clip, uint8 (frames, H, W, 3) RGB.
+    """The first `frames` frames of a clip, uint8 (3, frames, H, W) RGB.
 
     The container is the one that the extension names and the codec H.264 or FFV1, so that no other
     demuxer or decoder meets the bytes. A header of another size is refused before a frame is
@@ -47,7 +47,7 @@ def decode_video(content: bytes, extension: str, size: tuple[int, int], frames: 
     # coded sizes are rounded up to whole macroblocks
     limits = {"max_pixels": str((height + 64) * (width + 64))}
     probing: list[Any] = [limits]  # PyAV's stub says list[str]
-    video = np.empty((frames, height, width, 3), np.uint8)
+    video = np.empty((3, frames, height, width), np.uint8)
     count = 0
     try:
         with av.open(
@@ -69,7 +69,7 @@ def decode_video(content: bytes, extension: str, size: tuple[int, int], frames: 
                     raise DecodeError(f"has a frame that is not upright {height}x{width}")
                 if frame.is_corrupt:
                     raise DecodeError(f"is damaged at frame {count}")
-                video[count] = upright_rgb(frame)
+                video[:, count] = upright_rgb(frame).transpose(2, 0, 1)
                 count += 1
                 if count == frames:
                     return video

@@ -89,8 +89,8 @@ def summary(workers: Sequence[dict[str, float]]) -> dict[str, float]:
 
 
 def to_floats(video: Tensor) -> Tensor:
-    """uint8 (B, T, H, W, 3) -> float32 (B, 3, T, H, W) in [-1, 1]."""
-    return video.permute(0, 4, 1, 2, 3).float().contiguous().div_(127.5).sub_(1)
+    """uint8 -> float32 in [-1, 1], the same shape."""
+    return video.float().div_(127.5).sub_(1)
 
 
 class ShardDataModule(LightningDataModule):

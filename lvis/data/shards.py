@@ -83,7 +83,7 @@ class ShardStream(Steps):
     batches keep their size and no other sample moves. Each worker keeps its own counts and holds
     them against the budget.
 
-    Batches are {"video": uint8 (B, T, H, W, 3), "prompt": list of B str, "index": int64 (B,) the
+    Batches are {"video": uint8 (B, 3, T, H, W), "prompt": list of B str, "index": int64 (B,) the
     samples' numbers in the order of the index, "loader": Counts as a dict with "worker", "reports":
     what was found bad since the last batch, (name, reason)}, and "embedding": list of B (L, D) or
     None, where a sample has one. In a worker, a UserError comes as the last batch, {"error": str}:
