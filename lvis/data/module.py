@@ -7,20 +7,15 @@ from typing import Any
 import cv2
 import torch
 from lightning import LightningDataModule
-from torch.utils.data import DataLoader, IterableDataset, default_collate, get_worker_info
+from torch.utils.data import DataLoader, default_collate
 
+from lvis.data.steps import Steps
 from lvis.data.synthetic import SyntheticVideos
 from lvis.errors import UserError
 
 
-class StepStream(IterableDataset[dict[str, Any]]):
-    """Whole batches in the order of the steps, whatever the number of workers.
-
-    Sample i of rank r at step s is clip first_clip + s * world_size * batch_size + r * batch_size +
-    i. Worker w of W makes steps start + w, start + w + W, ...: DataLoader takes from its workers in
-    turn, so that the steps come out in order. An iterable dataset also keeps Lightning from putting
-    a sampler of its own in front.
-    """
+class StepStream(Steps):
+    """Batches of clips in the order of the steps; number n is clip `first_clip` + n."""
 
     def __init__(
         self,
@@ -30,21 +25,12 @@ class StepStream(IterableDataset[dict[str, Any]]):
         world_size: int = 1,
         first_clip: int = 0,
     ) -> None:
-        self.videos, self.batch_size, self.first_clip = videos, batch_size, first_clip
-        self.rank, self.world_size = rank, world_size
-        self.start = 0
-
-    def __len__(self) -> int:
-        # Lightning reads one batch ahead of a loader without a length, and a resumed run loses it.
-        clips = len(self.videos) - self.first_clip
-        return max(clips // (self.batch_size * self.world_size) - self.start, 0)
+        super().__init__(len(videos) - first_clip, batch_size, rank, world_size)
+        self.videos, self.first_clip = videos, first_clip
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        worker = get_worker_info()
-        first, stride = (worker.id, worker.num_workers) if worker else (0, 1)
-        for step in range(self.start + first, self.start + len(self), stride):
-            clip = self.first_clip + (step * self.world_size + self.rank) * self.batch_size
-            yield default_collate([self.videos[clip + i] for i in range(self.batch_size)])
+        for numbers in self.numbers():
+            yield default_collate([self.videos[self.first_clip + number] for number in numbers])
 
 
 def use_one_thread(worker_id: int) -> None:
