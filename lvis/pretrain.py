@@ -4,6 +4,7 @@ Run again with the same arguments, it resumes. The trained part is exported to `
 """
 
 import copy
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -49,6 +50,7 @@ from lvis.weights.pixel_prior import save_pixel_prior
 
 STATISTICS_CLIPS = 64
 VALIDATION_CLIPS = 8
+TEXT_EMBEDDER = "net.condition_embedder.text_embedder."
 
 
 def pretrain(cfg: DictConfig) -> dict[str, float]:
@@ -122,17 +124,22 @@ def pretrain_prior(cfg: DictConfig, output: Path) -> dict[str, float]:
     transformer.reset_parameters()
     prior = Prior(transformer, hydra.utils.instantiate(part.text_encoder))
     if part.start_from is not None:
-        earlier = Path(part.start_from)
-        transformer.load_state_dict(load_transformer(str(earlier / "teacher")).state_dict())
-        text_encoder = load_text_encoder(
-            str(earlier / "text_encoder"), text_len=part.transformer.text_len
-        )
-        prior.text_encoder.load_state_dict(text_encoder.state_dict())
+        earlier = load_transformer(str(Path(part.start_from) / "teacher")).state_dict()
+        if not part.start_text:
+            earlier = {k: v for k, v in earlier.items() if not k.startswith(TEXT_EMBEDDER)}
+        else:
+            text_encoder = load_text_encoder(
+                str(Path(part.start_from) / "text_encoder"), text_len=part.transformer.text_len
+            )
+            prior.text_encoder.load_state_dict(text_encoder.state_dict())
+        transformer.load_state_dict(earlier, strict=part.start_text)
     loss_of = flow_matching_loss(
         prior, shift=part.shift, text_dropout=part.text_dropout, autocast=part.autocast
     )
     validate = denoising_errors(prior, held_out, part.autocast)
-    metrics = fit(prior, loss_of, validate, batches, plan(part), output / "flow")
+    by_adamw = ("text_encoder.", f"transformer.{TEXT_EMBEDDER}")
+    schedule = dataclasses.replace(plan(part), adamw_only=by_adamw)
+    metrics = fit(prior, loss_of, validate, batches, schedule, output / "flow")
     save_transformer(transformer, output / "export" / "teacher", dtype=torch.float16)
     save_text_encoder(prior.text_encoder, output / "export" / "text_encoder", dtype=torch.float16)
     return metrics

@@ -16,6 +16,7 @@ from lightning.pytorch.plugins.environments import SLURMEnvironment
 from omegaconf import DictConfig, OmegaConf
 
 from lvis.config import entry, plain
+from lvis.data.shard_format import INDEX, read_index, sha256_of
 from lvis.distill import checkpoints
 from lvis.distill.build import build_losses, settings_from
 from lvis.distill.callbacks import Reporting, SpikeGuard, Stopping
@@ -31,7 +32,7 @@ from lvis.errors import UserError
 from lvis.progress import console
 
 # what a checkpoint must agree on with the configuration that resumes it
-IDENTITY = ("task", "vae", "model", "timestep", "parametrization", "input", "block_size")
+IDENTITY = ("task", "vae", "model", "timestep", "parametrization", "input", "block_size", "data")
 
 
 def train(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
@@ -146,7 +147,17 @@ def describe(cfg: DictConfig, settings: Settings) -> dict[str, Any]:
         "input": settings.student_input,
         "block_size": settings.block_size,
         "operator": plain(cfg.task.operator),
+        "data": data_of(cfg),
     }
+
+
+def data_of(cfg: DictConfig) -> str:
+    """What decides which clips come when: "synthetic", or the index of a folder of shards by its sha256."""
+    folder = cfg.data.get("folder")
+    if folder is None:
+        return "synthetic"
+    read_index(folder)
+    return f"shards {sha256_of(Path(folder) / INDEX)}"
 
 
 def check(cfg: DictConfig) -> None:
@@ -233,6 +244,7 @@ def quieten_lightning() -> None:
         "The 'train_dataloader' does not have many workers",
         r"`isinstance\(treespec, LeafSpec\)` is deprecated",
         "Your `IterableDataset` has `__len__` defined",
+        "This DataLoader will create",
     ):
         warnings.filterwarnings("ignore", message=message)
 

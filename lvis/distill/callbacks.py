@@ -52,6 +52,8 @@ class Reporting(Callback):
         self.bar.update(self.task, completed=module.step)
         clips_per_second = len(batch["video"]) * trainer.world_size / seconds
         timing = {"seconds": seconds, "clips_per_second": clips_per_second}
+        # what the shards' loader has counted so far: clips and bad ones, its own rate, seconds waited for it
+        timing |= {f"loader_{name}": value for name, value in batch.get("loader", {}).items()}
         for name, value in {**outputs, **timing}.items():
             self.values.setdefault(name, []).append(float(value))
         if module.step % self.every and module.step != self.max_steps:
@@ -68,6 +70,8 @@ class Reporting(Callback):
         left = (self.max_steps - step) / rate if rate else float("nan")
         names = ("likelihood", "prior", "critic")
         terms = " ".join(f"{name} {metrics[name]:.4g}" for name in names if name in metrics)
+        bad = metrics.get("loader_bad")
+        terms += f"  {bad:.0f} bad clips left out" if bad else ""
         return f"step {step}/{self.max_steps}  {terms}  {rate:.2f} step/s  {left / 60:.1f} min left"
 
     def close(self) -> None:

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lvis.backbone import WanTransformer, flow, guided_velocity
 from lvis.distill import objective
 from lvis.distill.randomness import Draws
 from lvis.distill.settings import Settings
+from lvis.errors import UserError
 from lvis.operators import LinearOperator
 from lvis.operators.draws import Draw, drawn, normal
 from lvis.solvers.one_step import student_prediction
@@ -71,6 +73,7 @@ class Losses(nn.Module):
         self.encode_text = (
             frozen(encode_text) if isinstance(encode_text, nn.Module) else encode_text
         )
+        self.known: dict[str, Tensor] = {}
         self.settings = settings
         for net in (student, critic):
             net.gradient_checkpointing = settings.checkpoint_activations
@@ -258,9 +261,33 @@ class Losses(nn.Module):
         enabled = self.settings.autocast == "bf16"
         return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
 
+    def know(self, prompts: Sequence[str], embeddings: Sequence[Tensor | None]) -> None:
+        """Embeddings (L, D), or None, that came with the clips: a step's text is looked up there before it is encoded.
+
+        Raises:
+            UserError: one is longer than the text that the student takes, or of another width.
+        """
+        width = self.student.net.config.text_dim
+        self.known = {}
+        for prompt, embedding in zip(prompts, embeddings, strict=True):
+            if embedding is None:
+                continue
+            length = self.student.text_len or embedding.shape[0]
+            if embedding.ndim != 2 or embedding.shape[0] > length or embedding.shape[1] != width:
+                raise UserError(
+                    f"the shards' prompt embeddings are {tuple(embedding.shape)}, and this model takes up to "
+                    f"({length}, {width}): prepare them with its own text encoder"
+                )
+            self.known[prompt] = F.pad(embedding.float(), (0, 0, 0, length - embedding.shape[0]))
+
     @torch.no_grad()
     def _text(self, prompts: Sequence[str], device: torch.device) -> Tensor:
-        return self.encode_text(list(prompts)).to(device)
+        rest = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self.known]
+        if len(rest) == len(set(prompts)):
+            return self.encode_text(list(prompts)).to(device)
+        encoded = dict(zip(rest, self.encode_text(rest), strict=True)) if rest else {}
+        rows = [self.known[p] if p in self.known else encoded[p] for p in prompts]
+        return torch.stack([row.to(device) for row in rows])
 
 
 def frozen(net: Any) -> Any:

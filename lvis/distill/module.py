@@ -93,6 +93,7 @@ class Distillation(LightningModule):
         clips = range(first, first + len(batch["video"]))
         draws = Draws(self.settings.seed, step, clips)
         prior_factor = self._prior_factor(step)
+        self.losses.know(batch["prompt"], batch.get("embedding", [None] * len(clips)))
         # from here on only the measurements are known
         measurements = self._measure(batch, draws)
         metrics = {"prior_factor": prior_factor}

@@ -28,6 +28,7 @@ class Plan:
     warmup_steps: int = 30
     validate_every: int = 250
     log_every: int = 25
+    adamw_only: tuple[str, ...] = ()  # beginnings of names that Muon leaves alone
 
 
 def fit(
@@ -49,7 +50,12 @@ def fit(
         The last validation's metrics.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    optims = optimizers(net.parameters(), adamw_rate=plan.adamw_rate, muon_rate=plan.muon_rate)
+    optims = optimizers(
+        net.named_parameters(),
+        adamw_rate=plan.adamw_rate,
+        muon_rate=plan.muon_rate,
+        adamw_only=plan.adamw_only,
+    )
     schedules = [warmup_cosine(optimizer, plan.steps, plan.warmup_steps) for optimizer in optims]
     average = torch.optim.swa_utils.AveragedModel(
         net, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(EMA_DECAY)

@@ -58,7 +58,8 @@ def denoising_errors(
 ) -> Callable[[], dict[str, float]]:
     """A validation: at fixed timesteps, the squared error of the clean estimate over the latents' variance.
 
-    Predicting the mean gives 1.
+    Predicting the mean gives 1. `prompts_help` is the share of the error at the last timestep that the clips' own
+    prompts take away, against no prompt.
     """
     held_out = list(batches)
 
@@ -75,6 +76,21 @@ def denoising_errors(
                 sums.append((sigma.square() * error).mean())
                 variance.append(latents.var())
             errors[f"error_{timestep}"] = (sum(sums) / sum(variance)).item()
+        errors["prompts_help"] = prompts_help(prior, held_out, autocast)
         return errors
 
     return validate
+
+
+def prompts_help(prior: Prior, batches: Iterable[dict], autocast: bool) -> float:
+    """1 - error with the clips' own prompts / error without, at the highest of `PROBE_TIMESTEPS`."""
+    told, untold = 0.0, 0.0
+    for index, batch in enumerate(batches):
+        latents = batch["latents"]
+        noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(index))
+        sigma = torch.full((latents.shape[0],), PROBE_TIMESTEPS[-1] / 1000)
+        prompts = list(batch["prompt"])
+        told += prior.velocity_error(latents, sigma, prompts, noise, autocast).sum().item()
+        none = [""] * len(prompts)
+        untold += prior.velocity_error(latents, sigma, none, noise, autocast).sum().item()
+    return 1 - told / untold

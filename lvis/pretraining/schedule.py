@@ -10,14 +10,27 @@ from lvis.pretraining.muon import Muon, is_hidden_matrix
 
 
 def optimizers(
-    parameters: Iterable[nn.Parameter], *, adamw_rate: float, muon_rate: float | None
+    parameters: Iterable[tuple[str, nn.Parameter]],
+    *,
+    adamw_rate: float,
+    muon_rate: float | None,
+    adamw_only: tuple[str, ...] = (),
 ) -> list[torch.optim.Optimizer]:
-    """AdamW, and Muon for the hidden matrices unless `muon_rate` is None."""
-    parameters = [parameter for parameter in parameters if parameter.requires_grad]
+    """AdamW, and Muon for the hidden matrices unless `muon_rate` is None.
+
+    Args:
+        parameters: with their names.
+        adamw_only: beginnings of the names of parameters that AdamW updates whatever they are. Muon's steps have one
+            size, however small the gradient: a part that is given little signal is shaken apart by it.
+    """
+    named = [(name, parameter) for name, parameter in parameters if parameter.requires_grad]
     if muon_rate is None:
-        return [torch.optim.AdamW(parameters, lr=adamw_rate, betas=(0.9, 0.98), weight_decay=0.0)]
-    hidden = [parameter for parameter in parameters if is_hidden_matrix(parameter)]
-    others = [parameter for parameter in parameters if not is_hidden_matrix(parameter)]
+        every = [parameter for _, parameter in named]
+        return [torch.optim.AdamW(every, lr=adamw_rate, betas=(0.9, 0.98), weight_decay=0.0)]
+    hidden, others = [], []
+    for name, parameter in named:
+        by_muon = is_hidden_matrix(parameter) and not name.startswith(adamw_only)
+        (hidden if by_muon else others).append(parameter)
     return [
         torch.optim.AdamW(others, lr=adamw_rate, betas=(0.9, 0.98), weight_decay=0.0),
         Muon(hidden, lr=muon_rate),

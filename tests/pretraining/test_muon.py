@@ -31,11 +31,20 @@ def test_it_descends_on_convolution_kernels():
 
 def test_every_parameter_has_exactly_one_optimizer():
     net = nn.Sequential(nn.Conv3d(3, 8, 3), nn.Conv3d(8, 8, 3), nn.Linear(8, 3))
-    chosen = optimizers(net.parameters(), adamw_rate=1e-3, muon_rate=1e-2)
+    chosen = optimizers(net.named_parameters(), adamw_rate=1e-3, muon_rate=1e-2)
     owned = [p for optimizer in chosen for group in optimizer.param_groups for p in group["params"]]
     assert sorted(map(id, owned)) == sorted(map(id, net.parameters()))
     assert not is_hidden_matrix(net[0].weight)  # pixels in
     assert is_hidden_matrix(net[1].weight)
+
+
+def test_muon_leaves_alone_what_is_named():
+    net = nn.ModuleDict({"text": nn.Linear(8, 8), "other": nn.Linear(8, 8)})
+    adamw, muon = optimizers(
+        net.named_parameters(), adamw_rate=1e-3, muon_rate=1e-2, adamw_only=("text.",)
+    )
+    assert [id(p) for p in muon.param_groups[0]["params"]] == [id(net["other"].weight)]
+    assert any(p is net["text"].weight for p in adamw.param_groups[0]["params"])
 
 
 def test_the_rate_warms_up_and_falls_to_its_last_value():
