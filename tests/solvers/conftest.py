@@ -4,9 +4,12 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
 
 from lvis.backbone import WanTransformer
+from lvis.backbone.ddim import scaled_linear_alphas
 from lvis.solvers import AVISSolver, StudentSolver
+from lvis.solvers.lvtino import LVTINOSolver
 from lvis.vae.lean import LeanVAE
 
 TEXT_DIM = 8
@@ -57,3 +60,52 @@ def tiny_student() -> Callable[..., StudentSolver]:
 def tiny_avis() -> Callable[..., AVISSolver]:
     """Makes one, with `AVISSolver`'s settings."""
     return build_avis
+
+
+class TinyFramePrior:
+    """SDXL's classes with random weights and a few thousand parameters; h = H / 8."""
+
+    def __init__(self) -> None:
+        torch.manual_seed(0)
+        self.vae = AutoencoderKL(
+            block_out_channels=(8, 8, 8, 8),
+            down_block_types=("DownEncoderBlock2D",) * 4,
+            up_block_types=("UpDecoderBlock2D",) * 4,
+            layers_per_block=1,
+            latent_channels=4,
+            norm_num_groups=4,
+        ).eval()
+        self.unet = UNet2DConditionModel(
+            sample_size=8,
+            block_out_channels=(8, 16),
+            layers_per_block=1,
+            down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+            up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+            cross_attention_dim=8,
+            attention_head_dim=4,
+            norm_num_groups=4,
+        ).eval()
+        self.alphas = scaled_linear_alphas(1000, 0.00085, 0.012)
+
+    def encode(self, frames):
+        return self.vae.encode(frames).latent_dist.mean
+
+    def decode(self, latents):
+        return self.vae.decode(latents).sample
+
+    def noise(self, latents, t, prompt=None):
+        text = torch.full((len(latents), 1, 8), float(len(prompt or "")))
+        return self.unet(latents, t, text).sample
+
+
+@pytest.fixture(scope="session")
+def frame_prior() -> TinyFramePrior:
+    return TinyFramePrior()
+
+
+@pytest.fixture(scope="session")
+def tiny_lvtino(frame_prior) -> Callable[..., LVTINOSolver]:
+    """Makes one, with `LVTINOSolver`'s settings."""
+    return lambda **settings: LVTINOSolver(
+        tiny_transformer(), tiny_vae(), embed_text, frame_prior, **settings
+    )
