@@ -1,9 +1,8 @@
-"""What solvers ask of a latent image prior, and frames of any size and number through one."""
+"""What solvers ask of a latent image prior, and the frames of videos of any size through one."""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
-import torch
 from torch import Tensor
 
 from lvis.solvers.base import pad_to
@@ -14,10 +13,14 @@ class FramePrior(Protocol):
     """A latent diffusion model of images, such as SDXL.
 
     Attributes:
-        alphas: cumulative alphas of t = 0 ... 999, float64 (1000,).
+        unet: the denoiser, whose attention processors a solver may replace for a while.
+        stride: frames' sides must be multiples of this.
+        batch_size: images in a network at once; calls with more are cut.
     """
 
-    alphas: Tensor
+    unet: Any
+    stride: int
+    batch_size: int
 
     def encode(self, frames: Tensor) -> Tensor:
         """Frames (N, 3, H, W) in [-1, 1] -> latents (N, 4, h, w)."""
@@ -25,41 +28,40 @@ class FramePrior(Protocol):
     def decode(self, latents: Tensor) -> Tensor:
         """And back."""
 
-    def noise(self, latents: Tensor, t: int, prompt: str | None = None) -> Tensor:
-        """The predicted noise of latents at level t of `alphas`."""
+    def noise(self, latents: Tensor, timestep: int) -> Tensor:
+        """The predicted noise of latents, all at the same timestep in [0, 1000)."""
+
+    def alpha_bar(self, timestep: int) -> float:
+        """The cumulative alpha of a timestep; 1 for t < 0, the clean end of a path."""
 
 
-class FrameBatches:
-    """A prior on videos of any size and length, `window` frames in the network at once.
-
-    Args:
-        stride: sides are padded to multiples of this for the prior, and cropped back.
+class FramewisePrior:
+    """A prior on videos (B, 3, T, H, W) of any size and their latents (B, 4, T, h, w).
 
     Attributes:
         passes: frames that went through the denoiser so far.
     """
 
-    def __init__(self, prior: FramePrior, window: int, stride: int) -> None:
-        self.prior, self.window, self.stride, self.passes = prior, window, stride, 0
+    def __init__(self, prior: FramePrior) -> None:
+        self.prior, self.passes = prior, 0
 
     def encode(self, video: Tensor) -> Tensor:
-        """(B, 3, T, H, W) -> latents (B, 4, T, h, w)."""
-        sides = tuple(-(-side // self.stride) * self.stride for side in video.shape[3:])
-        return self._each(self.prior.encode, pad_to(video, sides))
+        """Latents of a video, whose sides are padded for the prior."""
+        stride = self.prior.stride
+        sides = tuple(-(-side // stride) * stride for side in video.shape[3:])
+        return by_frames(self.prior.encode, pad_to(video, sides))
 
     def decode(self, latents: Tensor, size: tuple[int, int]) -> Tensor:
-        """Latents (B, 4, T, h, w) -> video (B, 3, T, H, W), cropped to `size`."""
-        return self._each(self.prior.decode, latents)[..., : size[0], : size[1]].float()
+        """The video of latents, cropped to `size`, in [-1, 1]."""
+        video = by_frames(self.prior.decode, latents)
+        return video[..., : size[0], : size[1]].float().clamp(-1, 1)
 
-    def noise(self, latents: Tensor, t: int, prompt: str | None) -> Tensor:
-        """The predicted noise of latents (B, 4, T, h, w), all at level t."""
+    def noise(self, latents: Tensor, timestep: int) -> Tensor:
+        """The predicted noise of latents, all at the same timestep."""
         self.passes += latents.shape[0] * latents.shape[2]
-        return self._each(lambda part: self.prior.noise(part, t, prompt), latents)
+        return by_frames(lambda frames: self.prior.noise(frames, timestep), latents)
 
-    def alpha_bar(self, t: int) -> float:
-        """Of level t; 1 for t < 0, the clean end of a path."""
-        return float(self.prior.alphas[t]) if t >= 0 else 1.0
 
-    def _each(self, apply: Callable[[Tensor], Tensor], video: Tensor) -> Tensor:
-        parts = [apply(part) for part in as_frames(video).split(self.window)]
-        return as_video(torch.cat(parts), video.shape[0])
+def by_frames(apply: Callable[[Tensor], Tensor], video: Tensor) -> Tensor:
+    """`apply`, which takes images (N, C, H, W), on the frames of (B, C, T, H, W)."""
+    return as_video(apply(as_frames(video)), video.shape[0])

@@ -14,7 +14,7 @@ from lvis.errors import UserError
 from lvis.operators import LinearOperator
 from lvis.solvers.base import Solver, pad_to
 from lvis.solvers.blocks import repeat_last
-from lvis.solvers.frame_prior import FrameBatches, FramePrior
+from lvis.solvers.frame_prior import FramePrior, FramewisePrior
 from lvis.solvers.patchwise import draw
 from lvis.solvers.whole_clip import WholeClipStream
 from lvis.vae.base import VideoVAE
@@ -42,9 +42,7 @@ class LVTINOSolver(Solver):
         attention: "bidirectional" as CausVid's prior, or "causal" for a prior that was trained with
             a block-causal mask.
         block_size: latent frames a block of "causal".
-        window: frames in the image prior at once.
-        image_stride: sides that the image prior takes are multiples of this.
-        video_prompt, image_prompt: where the stream is opened without one.
+        default_prompt: where the stream is opened without one; for the video prior.
 
     Raises:
         UserError: a setting out of range, or lists whose lengths do not match.
@@ -67,10 +65,7 @@ class LVTINOSolver(Solver):
         shift: float = 8.0,
         attention: str = "bidirectional",
         block_size: int = 3,
-        window: int = 8,
-        image_stride: int = 16,
-        video_prompt: str = "a high resolution video",
-        image_prompt: str = "a high resolution photo",
+        default_prompt: str = "a high resolution video",
     ) -> None:
         check_levels("levels", levels)
         check_levels("image_levels", image_levels)
@@ -88,7 +83,6 @@ class LVTINOSolver(Solver):
             ("video_gammas", video_gammas),
             ("image_gammas", image_gammas),
             ("initial_gamma", [initial_gamma]),
-            ("window", [window]),
         ):
             if any(value <= 0 for value in values):
                 raise UserError(f"solver.{key} has {min(values)}, which is not positive; give more")
@@ -104,8 +98,7 @@ class LVTINOSolver(Solver):
         self.shift = shift
         self.block_size = block_size
         self.masked_blocks = block_size if attention == "causal" else None
-        self.window, self.image_stride = window, image_stride
-        self.video_prompt, self.image_prompt = video_prompt, image_prompt
+        self.default_prompt = default_prompt
         self.device = transformer.device
         self.stride = vae.spatial_stride * transformer.patch_size[-1]
 
@@ -138,9 +131,8 @@ class LVTINOStream(WholeClipStream):
         super().__init__(solver, operator, size, batch)
         self._solver = solver
         self._generator = torch.Generator().manual_seed(seed)
-        text = solver.embed_text([prompt or solver.video_prompt]).to(self.device)
+        text = solver.embed_text([prompt or solver.default_prompt]).to(self.device)
         self._text = text.expand(batch, -1, -1)
-        self._image_prompt = prompt or solver.image_prompt
         # the likelihood of Gaussian noise weighs 1 / noise_std^2
         noise_std = max(operator.noise_std, TUNED_NOISE_STD)
         self._trust = (TUNED_NOISE_STD / noise_std) ** 2
@@ -148,7 +140,7 @@ class LVTINOStream(WholeClipStream):
     def restore_clip(self, measurement: Tensor) -> Tensor:
         solver, frames = self._solver, measurement.shape[2]
         shape = (self.batch, 3, frames, *self.size)
-        images = FrameBatches(solver.image_prior, solver.window, solver.image_stride)
+        images = FramewisePrior(solver.image_prior)
         x = self._prox(torch.zeros(shape, device=self.device), measurement, solver.initial_gamma)
         last = len(solver.levels) - 1
         for i, level in enumerate(solver.levels):
@@ -188,18 +180,18 @@ class LVTINOStream(WholeClipStream):
             decoded = solver.vae.decode(clean).float()
         return decoded[:, :, :frames, : self.size[0], : self.size[1]].clamp(-1, 1)
 
-    def _image_turn(self, x: Tensor, images: FrameBatches, level: int) -> Tensor:
+    def _image_turn(self, x: Tensor, images: FramewisePrior, level: int) -> Tensor:
         """The same of every frame's latents, all frames with one noise."""
         with self.network("encode"):
             clean = images.encode(x)
-        share = images.alpha_bar(level)
+        share = images.prior.alpha_bar(level)
         one = (self.batch, clean.shape[1], 1, *clean.shape[3:])
         noise = draw(one, self._generator, self.device).to(clean.dtype)
         noisy = share**0.5 * clean + (1 - share) ** 0.5 * noise
         with self.network():
-            clean = tweedie(noisy, images.noise(noisy, level, self._image_prompt), share)
+            clean = tweedie(noisy, images.noise(noisy, level), share)
         with self.network("decode"):
-            return images.decode(clean, self.size).clamp(-1, 1)
+            return images.decode(clean, self.size)
 
 
 def check_levels(key: str, levels: Sequence[int]) -> None:

@@ -85,6 +85,7 @@ class TinyFramePrior:
             attention_head_dim=4,
             norm_num_groups=4,
         ).eval()
+        self.stride, self.batch_size = 16, 64
         self.alphas = scaled_linear_alphas(1000, 0.00085, 0.012)
 
     def encode(self, frames):
@@ -93,9 +94,11 @@ class TinyFramePrior:
     def decode(self, latents):
         return self.vae.decode(latents).sample
 
-    def noise(self, latents, t, prompt=None):
-        text = torch.full((len(latents), 1, 8), float(len(prompt or "")))
-        return self.unet(latents, t, text).sample
+    def noise(self, latents, timestep):
+        return self.unet(latents, timestep, torch.zeros(len(latents), 1, 8)).sample
+
+    def alpha_bar(self, timestep):
+        return float(self.alphas[timestep]) if timestep >= 0 else 1.0
 
 
 @pytest.fixture(scope="session")

@@ -51,10 +51,10 @@ def written_out(solver, operator, y):
     def image_turn(x, level):
         frames = x[0].transpose(0, 1)
         z = solver.image_prior.encode(frames)
-        share = float(solver.image_prior.alphas[level])
+        share = float(solver.image_prior.alpha_bar(level))
         noise = torch.randn((1, *z.shape[1:]), generator=generator)
         noisy = share**0.5 * z + (1 - share) ** 0.5 * noise
-        eps = solver.image_prior.noise(noisy, level, "a high resolution photo")
+        eps = solver.image_prior.noise(noisy, level)
         decoded = solver.image_prior.decode(tweedie(noisy, eps, share))
         return decoded.transpose(0, 1)[None].clamp(-1, 1)
 
@@ -70,7 +70,6 @@ def test_the_stream_is_the_algorithm(tiny_lvtino):
         image_levels=[374],
         video_gammas=[30.0, 10.0],
         image_gammas=[50.0],
-        window=4,
     )
     operator = OPERATORS["deblur"]
     y = operator(CLIP)
