@@ -4,18 +4,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from lvis.errors import UserError
+from lvis.solvers.diffir2vr import DiffIR2VRSolver
 from lvis.solvers.frame_prior import FramePrior
 from lvis.solvers.load import PRECISIONS, embedder, pick_device, transformer_of
 from lvis.solvers.lvtino import LVTINOSolver
+from lvis.solvers.optical_flow import load_optical_flow
 
 
 def load_lvtino_solver(
     weights: str | Mapping[str, Any] | None,
-    image_weights: str | Mapping[str, Any] | None,
+    image_weights: str | None,
     vae_name: str,
     vae: Mapping[str, Any],
     text_encoder: Mapping[str, Any],
     prior: Mapping[str, Any] | None = None,
+    image_vae_weights: str | None = None,
+    image_null_embedding: str | None = None,
     image_batch: int = 1,
     prompt_cache: str | None = None,
     device: str = "auto",
@@ -26,7 +30,7 @@ def load_lvtino_solver(
 
     Args:
         weights: source of the few-step video prior, or a configuration, as for `load_student_solver`.
-        image_weights: source of the image prior, or a configuration with `_target_`.
+        image_weights, image_vae_weights, image_null_embedding: see `load_frame_prior`.
         vae_name, vae: the configuration of the VAE, which must be the video prior's own, "wan".
         prior: further options of `lvis.weights.load_student`, such as `config` and `text_len`.
         image_batch: frames in the image prior at once.
@@ -49,9 +53,16 @@ def load_lvtino_solver(
             f"solver=lvtino works in its prior's own latent space and cannot use vae={vae_name}; "
             "leave vae out, or set vae=wan"
         )
-    if precision not in PRECISIONS:
-        raise UserError(f"precision={precision} is not known; use one of {', '.join(PRECISIONS)}")
-    frames = load_frame_prior(image_weights, "image_weights", image_batch, device)
+    frames = load_frame_prior(
+        image_weights,
+        image_vae_weights,
+        image_null_embedding,
+        "image_weights",
+        "image_batch",
+        image_batch,
+        device,
+        precision,
+    )
     place = pick_device(device)
     transformer, _ = transformer_of(weights, PRECISIONS[precision], **(prior or {}))
     decoding = {"decode_dtype": PRECISIONS[precision]} if precision != "fp32" else {}
@@ -64,29 +75,69 @@ def load_lvtino_solver(
     )
 
 
-def load_frame_prior(
-    weights: str | Mapping[str, Any] | None, key: str, batch_size: int, device: str
-) -> FramePrior:
-    """The latent image prior of a source, or of a configuration with `_target_`.
+def load_diffir2vr_solver(
+    weights: str | None,
+    vae_weights: str | None = None,
+    null_embedding: str | None = None,
+    flow: str | None = None,
+    window: int = 10,
+    device: str = "auto",
+    precision: str = "fp32",
+    **settings: Any,
+) -> DiffIR2VRSolver:
+    """DiffIR2VR-Zero with its image prior and its flow.
 
     Args:
-        key: the solver's key that names it, for messages.
-        batch_size: images in a network at once.
+        weights, vae_weights, null_embedding, precision: see `load_frame_prior`.
+        flow: see `load_optical_flow`.
+        window, settings: of `DiffIR2VRSolver`.
 
     Raises:
-        UserError: no such weights or device.
+        UserError: no such weights, device or precision; settings out of range.
+    """
+    prior = load_frame_prior(
+        weights, vae_weights, null_embedding, "weights", "window", window, device, precision
+    )
+    place = pick_device(device)
+    return DiffIR2VRSolver(
+        prior, load_optical_flow(flow, place), window=window, device=place, **settings
+    )
+
+
+def load_frame_prior(
+    weights: str | None,
+    vae_weights: str | None,
+    null_embedding: str | None,
+    key: str,
+    batch_key: str,
+    batch_size: int,
+    device: str,
+    precision: str,
+) -> FramePrior:
+    """The latent image prior of a source.
+
+    Args:
+        weights, vae_weights, null_embedding: see `lvis.weights.image_prior.load_image_prior`.
+        key, batch_key: what the solver calls the source and the batch size, for messages.
+        batch_size: images in a network at once.
+        precision: of the UNet, "fp32" or "bf16"; the VAE stays in float32.
+
+    Raises:
+        UserError: no such weights, device or precision.
     """
     if weights is None:
         raise UserError(f"this model names no image prior; give one as solver.{key}=FOLDER")
     if batch_size < 1:
-        raise UserError(f"{batch_size} images at once are none; give 1 or more")
-    if isinstance(weights, str):
-        from lvis.weights.image_prior import load_image_prior
+        raise UserError(f"solver.{batch_key}={batch_size} is not positive; give 1 or more")
+    if precision not in PRECISIONS:
+        raise UserError(f"precision={precision} is not known; use one of {', '.join(PRECISIONS)}")
+    from lvis.weights.image_prior import load_image_prior
 
-        prior = load_image_prior(weights)
-    else:
-        from hydra.utils import instantiate
-
-        prior = instantiate(weights)
-    prior.batch_size = batch_size
+    prior = load_image_prior(
+        weights,
+        vae_weights,
+        null_embedding,
+        batch_size=batch_size,
+        dtype=PRECISIONS[precision],
+    )
     return prior.requires_grad_(False).to(pick_device(device))
