@@ -235,10 +235,11 @@ class DiffIR2VRStream(WholeClipStream):
         """The noise of latents (B, 4, T, h, w), a group at a time; `done` is the share of the path."""
         solver, noise = self._solver, torch.empty_like(noisy)
         ratio = solver.merged_share(done)
+        height, width = self.padded_size
         for clip, groups in enumerate(clips):
             for group in groups:
                 part = noisy[clip, None, :, group.start : group.stop]
-                with merging(solver.prior.unet, group.inner, ratio, self.padded_size):
+                with merging(solver.prior.unet, group.inner, ratio, (height, width)):
                     noise[clip, :, group.start : group.stop] = prior.noise(part, t)[0]
         return noise
 

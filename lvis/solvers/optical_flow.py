@@ -40,7 +40,7 @@ class DISFlow:
     def __init__(self) -> None:
         import cv2
 
-        self._search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        self._search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         # flow at every pixel: at half of the resolution small clips have too few patches
         self._search.setFinestScale(0)
 
