@@ -45,7 +45,7 @@ class DiffIR2VRSolver(Solver):
             a cosine; the code's 0.6.
         prior_weight: lambda of DiffPIR; more trusts the prior more.
         noise_floor: the least noise of a measurement; half a step of 8 bits by default.
-        eta: share of the re-noising that all frames have in common, in [0, 1].
+        eta: share of the re-noising that is drawn anew, the same for all frames, in [0, 1].
         flow_blur: sigma in pixels of the blur before the flow, where the measurement has noise.
 
     Raises:
@@ -66,9 +66,9 @@ class DiffIR2VRSolver(Solver):
         window: int = 10,
         warp_share: float = 0.1,
         merge_ratio: float = 0.6,
-        prior_weight: float = 1.0,
+        prior_weight: float = 3.0,
         noise_floor: float = 0.004,
-        eta: float = 0.2,
+        eta: float = 0.0,
         flow_blur: float = 1.0,
         device: str | torch.device = "cpu",
     ) -> None:
@@ -178,6 +178,8 @@ class DiffIR2VRStream(WholeClipStream):
             if step + 1 < len(solver.times):
                 reached = solver.prior.alpha_bar(solver.times[step + 1])
                 latents = self._encode(prior, x)
+                # what the corrected estimate leaves of z_t (DiffPIR, Eq. 14), not what was predicted
+                noise = (noisy - share**0.5 * latents) / (1 - share) ** 0.5
                 noisy = renoise(latents, noise, self._draw_common(latents), reached, solver.eta)
         self.passes["image_prior"] = prior.passes / (self.batch * count)
         return x

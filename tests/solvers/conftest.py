@@ -1,16 +1,21 @@
 """A student of a few thousand parameters with random weights: the real classes, small."""
 
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
+from PIL import Image
 
+from lvis import restore as command
 from lvis.backbone import WanTransformer
 from lvis.backbone.ddim import scaled_linear_alphas
 from lvis.solvers import AVISSolver, StudentSolver
 from lvis.solvers.lvtino import LVTINOSolver
 from lvis.vae.lean import LeanVAE
+from lvis.weights.resolve import BUNDLED
 
 TEXT_DIM = 8
 
@@ -112,3 +117,31 @@ def tiny_lvtino(frame_prior) -> Callable[..., LVTINOSolver]:
     return lambda **settings: LVTINOSolver(
         tiny_transformer(), tiny_vae(), embed_text, frame_prior, **settings
     )
+
+
+@pytest.fixture
+def restore(tmp_path, monkeypatch, capfd) -> Callable[..., tuple[int, str, Path]]:
+    """Runs lvis.restore on five frames of 32x48; returns its exit status, what it said and the output."""
+    video = torch.rand(5, 4, 6, 3, generator=torch.Generator().manual_seed(0)) * 255
+    for number, frame in enumerate(video.byte().numpy()):
+        (tmp_path / "clip").mkdir(exist_ok=True)
+        large = frame.repeat(8, axis=0).repeat(8, axis=1)
+        Image.fromarray(large).save(tmp_path / "clip" / f"{number:03}.png")
+
+    def call(*overrides: str) -> tuple[int, str, Path]:
+        arguments = [f"input={tmp_path / 'clip'}", f"output={tmp_path / 'restored'}"]
+        monkeypatch.setattr(sys, "argv", ["lvis.restore", "degrade=true", *arguments, *overrides])
+        try:
+            command.main()
+        except SystemExit as end:
+            return int(end.code or 0), capfd.readouterr().err, tmp_path / "restored"
+        return 0, capfd.readouterr().err, tmp_path / "restored"
+
+    return call
+
+
+@pytest.fixture
+def bundled_image_prior() -> None:
+    """Skips where this package has no image prior."""
+    if not (BUNDLED / "tiny" / "image_prior").is_dir():
+        pytest.skip("the tiny image prior does not ship with this package yet")

@@ -4,6 +4,7 @@ import pytest
 import torch
 from diffusers.models.attention_processor import Attention
 
+from lvis.backbone.ddim import scaled_linear_alphas
 from lvis.errors import UserError
 from lvis.operators import (
     Downsampling,
@@ -25,6 +26,36 @@ from lvis.solvers.token_merging import (
 
 SIZE = (32, 48)
 CLIP = torch.rand(1, 3, 5, *SIZE, generator=torch.Generator().manual_seed(2)) * 2 - 1
+
+
+class GaussianPrior:
+    """The exact noise predictor of frames with a spectrum that falls off; the latents are the frames."""
+
+    stride, batch_size = 1, 64
+
+    def __init__(self, height: int, width: int) -> None:
+        self.unet = torch.nn.Module()
+        self.alphas = scaled_linear_alphas(1000, 0.00085, 0.012)
+        rows, columns = torch.fft.fftfreq(height)[:, None], torch.fft.fftfreq(width)
+        power = (rows**2 + columns**2 + 0.004) ** -1.5
+        self.power = 0.1 * power / power.mean()
+
+    def filtered(self, frames, gain):
+        return torch.fft.ifft2(torch.fft.fft2(frames) * gain).real
+
+    def encode(self, frames):
+        return frames
+
+    def decode(self, latents):
+        return latents
+
+    def alpha_bar(self, timestep):
+        return float(self.alphas[timestep])
+
+    def noise(self, latents, timestep):
+        share = self.alpha_bar(timestep)
+        gain = share**0.5 * self.power / (share * self.power + 1 - share)
+        return (latents - share**0.5 * self.filtered(latents, gain)) / (1 - share) ** 0.5
 
 
 def build(prior, **settings) -> DiffIR2VRSolver:
@@ -146,6 +177,24 @@ def test_the_measurement_holds_whatever_the_prior_says(operator, frame_prior):
     assert residual(held) < 0.2 * residual(trusting)
 
 
+def test_with_the_exact_prior_it_denoises_as_the_best_linear_filter_does():
+    prior, size = GaussianPrior(48, 64), (48, 64)
+    torch.manual_seed(0)
+    frame = prior.filtered(torch.randn(1, 3, 1, *size), prior.power.sqrt()).clamp(-1, 1)
+    clean = frame.expand(-1, -1, 3, -1, -1)
+
+    def error(x):
+        return (x - clean).square().mean()
+
+    denoise, sr4 = Identity(noise_std=0.2), Downsampling(4)
+    noisy = denoise.measure(clean, torch.Generator().manual_seed(1))
+    best = error(prior.filtered(noisy, prior.power / (prior.power + 0.2**2)))
+    found, _ = run(build(prior, steps=25), denoise, noisy, size=size)
+    assert error(found) < 1.1 * best < 0.5 * error(noisy)
+    found, _ = run(build(prior, steps=25), sr4, sr4(clean), size=size)
+    assert error(found) < 0.1 * error(sr4.pinv(sr4(clean)))
+
+
 def test_batches_lengths_sizes_and_seeds(frame_prior):
     operator = Identity(noise_std=0.2)
     clips = torch.cat((CLIP, CLIP.flip(4)))[..., :29, :41]
@@ -198,3 +247,14 @@ def test_settings_out_of_range_are_named(settings, sentence, frame_prior):
 
 def test_the_description_says_which_flow(frame_prior):
     assert build(frame_prior).description == "diffir2vr with DIS flow"
+
+
+def test_the_command_restores(restore, bundled_image_prior):
+    status, said, restored = restore("solver=diffir2vr", "task=denoise")
+    assert status == 0, said
+    assert len(list(restored.glob("*.png"))) == 5
+
+
+def test_the_command_says_that_there_is_no_image_prior(restore):
+    status, said, _ = restore("solver=diffir2vr", "task=denoise", "++model.image_prior=null")
+    assert status == 2 and "names no image prior" in said

@@ -142,3 +142,14 @@ def test_settings_out_of_range_are_named(settings, sentence, tiny_lvtino):
 def test_operators_without_pixels_or_adjoint_are_refused(operator, tiny_lvtino):
     with pytest.raises(UserError, match="solver=lvtino"):
         tiny_lvtino().open(operator, SIZE)
+
+
+def test_the_command_restores(restore, bundled_image_prior):
+    status, said, restored = restore("solver=lvtino", "task=temporal_average")
+    assert status == 0, said
+    assert len(list(restored.glob("*.png"))) == 5
+
+
+def test_the_command_says_that_there_is_no_image_prior(restore):
+    status, said, _ = restore("solver=lvtino", "task=temporal_average", "++model.image_prior=null")
+    assert status == 2 and "names no image prior" in said
