@@ -1,7 +1,7 @@
 """Optical flow between frames: RAFT where its weights are, and OpenCV's DIS where they are not."""
 
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -40,7 +40,8 @@ class DISFlow:
     def __init__(self) -> None:
         import cv2
 
-        self._search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        # its type says that `calc` needs a first guess, which may be None
+        self._search: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         # flow at every pixel: at half of the resolution small clips have too few patches
         self._search.setFinestScale(0)
 
