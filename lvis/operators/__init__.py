@@ -3,6 +3,7 @@
 from lvis.operators.base import LinearOperator, StreamState
 from lvis.operators.cg import conjugate_gradients
 from lvis.operators.composition import Composition, compose
+from lvis.operators.identity import Identity
 from lvis.operators.mask import Inpainting
 from lvis.operators.mask_files import load_mask
 from lvis.operators.separable import Separable
@@ -13,6 +14,7 @@ __all__ = [
     "Composition",
     "Downsampling",
     "GaussianBlur",
+    "Identity",
     "Inpainting",
     "LinearOperator",
     "Separable",

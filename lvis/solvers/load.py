@@ -86,7 +86,7 @@ def load_student_solver(
     return StudentSolver(
         transformer.to(place),
         instantiate(vae, **decoding).to(place),
-        _embedder(text_encoder, prompt_cache),
+        embedder(text_encoder, prompt_cache),
         block_size=block_size,
         window=window,
         sink=sink,
@@ -147,7 +147,7 @@ def load_avis_solver(
     return AVISSolver(
         transformer.to(place),
         instantiate(vae, **decoding).to(place),
-        _embedder(text_encoder, prompt_cache),
+        embedder(text_encoder, prompt_cache),
         initial=InitialEstimate(init, init_steps, infill),
         correction=ProximalCorrection(gamma, gamma_relative, correction_steps),
         **settings,
@@ -188,9 +188,10 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
-def _embedder(
+def embedder(
     text_encoder: Mapping[str, Any], folder: str | None
 ) -> Callable[[Sequence[str]], Tensor]:
+    """Prompts -> text embeddings, by way of `folder` if there is one; the encoder is loaded when first needed."""
     from hydra.utils import instantiate
 
     if folder is None:

@@ -9,6 +9,7 @@ from torch import Tensor
 from lvis.operators import (
     Downsampling,
     GaussianBlur,
+    Identity,
     Inpainting,
     LinearOperator,
     TemporalAverage,
@@ -59,6 +60,7 @@ OPERATORS: dict[str, Callable[[], LinearOperator]] = {
         Inpainting(per_frame=True), TemporalAverage(border="circular")
     ),
     "blur_twice": lambda: compose(_blur(sigma=0.4), _blur(sigma=0.5, border="zero")),
+    "identity": lambda: Identity(),
     "user": lambda: Flicker(),
 }
 

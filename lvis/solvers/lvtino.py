@@ -1,0 +1,204 @@
+"""LVTINO: a video and an image consistency prior take turns, each followed by the measurement's proximal map.
+
+Legend: B batch, T H W video, t h w latents; x video, y measurement, z latents, i the step.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from lvis.backbone import WanTransformer, flow
+from lvis.backbone.ddim import tweedie
+from lvis.errors import UserError
+from lvis.operators import LinearOperator
+from lvis.solvers.base import Solver, pad_to
+from lvis.solvers.blocks import repeat_last
+from lvis.solvers.frame_prior import FramePrior, FramewisePrior
+from lvis.solvers.patchwise import draw
+from lvis.solvers.whole_clip import WholeClipStream
+from lvis.vae.base import VideoVAE
+
+ATTENTION = ("bidirectional", "causal")
+# the standard deviation of the noise that the released weights of the proximal steps are tuned for
+TUNED_NOISE_STD = 0.001
+
+
+class LVTINOSolver(Solver):
+    """Each prior's turn: encode, add noise, jump to the clean latents, decode, correct (released code's values).
+
+    Args:
+        transformer: the few-step video prior, which predicts flow velocities.
+        vae: of its latents.
+        embed_text: prompts -> (B, L, D) text embeddings.
+        image_prior: of frames.
+        levels: the video prior's timesteps, one a step, descending in (0, 1000).
+        image_levels: the image prior's, one before each step but the first.
+        video_gammas: weight of the measurement after each of the video prior's turns.
+        image_gammas: and after each of the image prior's.
+        initial_gamma: and of the first estimate, prox(0).
+        final_correction: correct the last video too; the released code does not.
+        shift: of the schedule whose levels are nearest to `levels`; CausVid's 8.
+        attention: "bidirectional" as CausVid's prior, or "causal" for a prior that was trained with
+            a block-causal mask.
+        block_size: latent frames a block of "causal".
+        default_prompt: where the stream is opened without one; for the video prior.
+
+    Raises:
+        UserError: a setting out of range, or lists whose lengths do not match.
+    """
+
+    name = "lvtino"
+
+    def __init__(
+        self,
+        transformer: WanTransformer,
+        vae: VideoVAE,
+        embed_text: Callable[[Sequence[str]], Tensor],
+        image_prior: FramePrior,
+        levels: Sequence[int] = (757, 522, 375, 255, 125),
+        image_levels: Sequence[int] = (374, 249, 124, 124),
+        video_gammas: Sequence[float] = (3539, 3539, 1363, 1363, 1363),
+        image_gammas: Sequence[float] = (16868, 16868, 2721, 2721),
+        initial_gamma: float = 200.0,
+        final_correction: bool = False,
+        shift: float = 8.0,
+        attention: str = "bidirectional",
+        block_size: int = 3,
+        default_prompt: str = "a high resolution video",
+    ) -> None:
+        check_levels("levels", levels)
+        check_levels("image_levels", image_levels)
+        for key, values, count in (
+            ("image_levels", image_levels, len(levels) - 1),
+            ("video_gammas", video_gammas, len(levels)),
+            ("image_gammas", image_gammas, len(levels) - 1),
+        ):
+            if len(values) != count:
+                raise UserError(
+                    f"solver.{key} has {len(values)} values and solver.levels has {len(levels)}; "
+                    f"give {key} {count}"
+                )
+        for key, values in (
+            ("video_gammas", video_gammas),
+            ("image_gammas", image_gammas),
+            ("initial_gamma", [initial_gamma]),
+        ):
+            if any(value <= 0 for value in values):
+                raise UserError(f"solver.{key} has {min(values)}, which is not positive; give more")
+        if attention not in ATTENTION:
+            raise UserError(
+                f"solver.attention={attention} is not known; use one of {', '.join(ATTENTION)}"
+            )
+        self.transformer, self.vae = transformer.eval(), vae.eval()
+        self.embed_text, self.image_prior = embed_text, image_prior
+        self.levels, self.image_levels = list(levels), list(image_levels)
+        self.video_gammas, self.image_gammas = list(video_gammas), list(image_gammas)
+        self.initial_gamma, self.final_correction = initial_gamma, final_correction
+        self.shift = shift
+        self.block_size = block_size
+        self.masked_blocks = block_size if attention == "causal" else None
+        self.default_prompt = default_prompt
+        self.device = transformer.device
+        self.stride = vae.spatial_stride * transformer.patch_size[-1]
+
+    def open(
+        self,
+        operator: LinearOperator,
+        size: tuple[int, int],
+        prompt: str = "",
+        seed: int = 0,
+        batch: int = 1,
+    ) -> "LVTINOStream":
+        """See `Solver.open`; `seed` is that of the noise.
+
+        Raises:
+            UserError: an operator of latent space, or without its exact adjoint.
+        """
+        return LVTINOStream(self, operator, size, prompt, seed, batch)
+
+
+class LVTINOStream(WholeClipStream):
+    def __init__(
+        self,
+        solver: LVTINOSolver,
+        operator: LinearOperator,
+        size: tuple[int, int],
+        prompt: str,
+        seed: int,
+        batch: int,
+    ) -> None:
+        super().__init__(solver, operator, size, batch)
+        self._solver = solver
+        self._generator = torch.Generator().manual_seed(seed)
+        text = solver.embed_text([prompt or solver.default_prompt]).to(self.device)
+        self._text = text.expand(batch, -1, -1)
+        # the likelihood of Gaussian noise weighs 1 / noise_std^2
+        noise_std = max(operator.noise_std, TUNED_NOISE_STD)
+        self._trust = (TUNED_NOISE_STD / noise_std) ** 2
+
+    def restore_clip(self, measurement: Tensor) -> Tensor:
+        solver, frames = self._solver, measurement.shape[2]
+        shape = (self.batch, 3, frames, *self.size)
+        images = FramewisePrior(solver.image_prior)
+        x = self._prox(torch.zeros(shape, device=self.device), measurement, solver.initial_gamma)
+        last = len(solver.levels) - 1
+        for i, level in enumerate(solver.levels):
+            if i:
+                x = self._image_turn(x, images, solver.image_levels[i - 1])
+                x = self._prox(x, measurement, solver.image_gammas[i - 1])
+            x = self._video_turn(x, level)
+            if i < last or solver.final_correction:
+                x = self._prox(x, measurement, solver.video_gammas[i])
+        self.passes["video_prior"] = float(len(solver.levels))
+        self.passes["image_prior"] = images.passes / (self.batch * frames)
+        return x
+
+    def _prox(self, x: Tensor, measurement: Tensor, gamma: float) -> Tensor:
+        return self.operator.prox(x, measurement, self._trust * gamma).clamp(-1, 1)
+
+    def _video_turn(self, x: Tensor, level: int) -> Tensor:
+        """D(f(E(x) with noise)), f the consistency function of Wan's latents."""
+        solver, frames = self._solver, x.shape[2]
+        stride = solver.vae.temporal_stride
+        with self.network("encode"):
+            padded = pad_to(repeat_last(x, 1 - (1 - frames) // stride * stride), self.padded_size)
+            clean = solver.vae.encode(padded)
+        sigma = flow.nearest_table_sigma(torch.tensor([float(level)]), solver.shift)
+        sigma = sigma.to(self.device).expand(self.batch)
+        noise = draw(tuple(clean.shape), self._generator, self.device).to(clean.dtype)
+        noisy = flow.add_noise(clean, noise, sigma)
+        with self.network():
+            velocity = solver.transformer(
+                noisy,
+                torch.full((self.batch,), float(level), device=self.device),
+                self._text,
+                block_size=solver.masked_blocks,
+            )
+        clean = flow.velocity_to_x0(noisy, velocity, sigma)
+        with self.network("decode"):
+            decoded = solver.vae.decode(clean).float()
+        return decoded[:, :, :frames, : self.size[0], : self.size[1]].clamp(-1, 1)
+
+    def _image_turn(self, x: Tensor, images: FramewisePrior, level: int) -> Tensor:
+        """The same of every frame's latents, all frames with one noise."""
+        with self.network("encode"):
+            clean = images.encode(x)
+        share = images.prior.alpha_bar(level)
+        one = (self.batch, clean.shape[1], 1, *clean.shape[3:])
+        noise = draw(one, self._generator, self.device).to(clean.dtype)
+        noisy = share**0.5 * clean + (1 - share) ** 0.5 * noise
+        with self.network():
+            clean = tweedie(noisy, images.noise(noisy, level), share)
+        with self.network("decode"):
+            return images.decode(clean, self.size)
+
+
+def check_levels(key: str, levels: Sequence[int]) -> None:
+    """Raises UserError unless there are levels, all in (0, 1000), none above the one before."""
+    ordered = all(one >= other for one, other in zip(levels, levels[1:], strict=False))
+    if not levels or not ordered or not all(0 < level < flow.NUM_TIMESTEPS for level in levels):
+        raise UserError(
+            f"solver.{key}={list(levels)} are no descending timesteps; "
+            f"give whole numbers from 1 to {flow.NUM_TIMESTEPS - 1}"
+        )
