@@ -126,7 +126,11 @@ def pretrain_prior(cfg: DictConfig, output: Path) -> dict[str, float]:
     if part.start_from is not None:
         earlier = load_transformer(str(Path(part.start_from) / "teacher")).state_dict()
         if not part.start_text:
-            earlier = {k: v for k, v in earlier.items() if not k.startswith(TEXT_EMBEDDER)}
+            earlier = {
+                key: value
+                for key, value in earlier.items()
+                if not key.startswith(TEXT_EMBEDDER) and ".attn2." not in key
+            }
         else:
             text_encoder = load_text_encoder(
                 str(Path(part.start_from) / "text_encoder"), text_len=part.transformer.text_len

@@ -114,20 +114,21 @@ class WanTransformer(nn.Module):
         return self.net.proj_out.weight.device
 
     def reset_parameters(self) -> None:
-        """Draw the parameters as Wan does before its training; the velocity starts at zero."""
+        """Draw the parameters as Wan does before its training; the velocity starts at zero.
+
+        The text's way in is drawn to keep its inputs' size: Wan's 0.02 does at its width, and at a
+        small one it leaves so little of the text that training never finds it.
+        """
         embedder = self.net.condition_embedder
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
                 nn.init.zeros_(module.bias)
         nn.init.xavier_uniform_(self.net.patch_embedding.weight.flatten(1))
-        for linear in (
-            embedder.text_embedder.linear_1,
-            embedder.text_embedder.linear_2,
-            embedder.time_embedder.linear_1,
-            embedder.time_embedder.linear_2,
-        ):
+        for linear in (embedder.time_embedder.linear_1, embedder.time_embedder.linear_2):
             nn.init.normal_(linear.weight, std=0.02)
+        for linear in (embedder.text_embedder.linear_1, embedder.text_embedder.linear_2):
+            nn.init.normal_(linear.weight, std=max(0.02, linear.in_features**-0.5))
         nn.init.zeros_(self.net.proj_out.weight)
 
     def forward(
