@@ -35,11 +35,16 @@ def reconstruction_loss(
             scale = latents.detach().std(dim=(0, 2, 3, 4), keepdim=True)
             latents = latents + latent_noise * scale * torch.randn_like(latents)
         restored = vae.decode(latents).float()
-        mse = F.mse_loss(restored, video)
-        l1 = F.l1_loss(restored, video)
-        return {"loss": mse + l1_weight * l1, "mse": mse.detach(), "l1": l1.detach()}
+        return reconstruction_terms(restored, video, l1_weight)
 
     return loss_of
+
+
+def reconstruction_terms(restored: Tensor, clean: Tensor, l1_weight: float) -> dict[str, Tensor]:
+    """Mean squared error plus `l1_weight` times the mean absolute one, and each by itself."""
+    mse = F.mse_loss(restored, clean)
+    l1 = F.l1_loss(restored, clean)
+    return {"loss": mse + l1_weight * l1, "mse": mse.detach(), "l1": l1.detach()}
 
 
 def reconstruction_psnr(vae: VideoVAE, batches: Iterable[dict]) -> Callable[[], dict[str, float]]:
