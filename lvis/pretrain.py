@@ -1,4 +1,4 @@
-"""`python -m lvis.pretrain part=wan_vae | lean_vae | teacher | causal_prior | pixel_prior | image_prior`: one part of the tiny world.
+"""`python -m lvis.pretrain part=wan_vae | lean_vae | teacher | ...` (conf/part/): one part of the tiny world.
 
 Run again with the same arguments, it resumes. The trained part is exported to `<output>/export`.
 """

@@ -1,4 +1,4 @@
-"""The scheduled low-pass filter of VISION-XL (step 4, eq. 7)."""
+"""The scheduled low-pass filter of VISION-XL (step 4, Eq. 7)."""
 
 import math
 
@@ -9,13 +9,17 @@ from torch import Tensor
 # Beyond four standard deviations a Gaussian's weights are under 4e-4 of its peak.
 TRUNCATE = 4.0
 
+SCHEDULES = ("paper", "released")
 
-def width(alpha_bar: float, lambda_: float) -> float:
-    """sigma_t = lambda sqrt(1 - alpha_bar_t), in pixels; lambda 0 means no filter.
 
-    The released code's sqrt(2 (1 - alpha_bar_t)) is lambda = sqrt 2.
+def width(alpha_bar: float, lambda_: float, schedule: str = "paper") -> float:
+    """sigma_t in pixels: the paper's lambda sqrt(1 - alpha_bar_t), or the code's sqrt(lambda (1 - alpha_bar_t)).
+
+    lambda 0 means no filter; at lambda = 2 the code's filter is the paper's for sqrt 2.
     """
-    return lambda_ * math.sqrt(max(0.0, 1.0 - alpha_bar))
+    assert schedule in SCHEDULES, schedule
+    scale = math.sqrt(lambda_) if schedule == "released" else lambda_
+    return scale * math.sqrt(max(0.0, 1.0 - alpha_bar))
 
 
 def low_pass(frames: Tensor, sigma: float) -> Tensor:

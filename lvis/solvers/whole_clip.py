@@ -43,10 +43,10 @@ class WholeClipStream(Stream):
         return visible
 
     @contextmanager
-    def network(self) -> Iterator[None]:
-        """Book the block's seconds under "transformer" instead of "operator", which is running."""
+    def network(self, stage: str = "transformer") -> Iterator[None]:
+        """Book the block's seconds under `stage` instead of "operator", which is running."""
         began = self._now()
         yield
         seconds = self._now() - began
-        self.timings["transformer"] += seconds
+        self.timings[stage] += seconds
         self.timings["operator"] -= seconds
