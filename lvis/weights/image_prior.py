@@ -104,7 +104,7 @@ def _find(wanted: dict[Kind, str]) -> dict[Kind, Found]:
     found, missing = {}, []
     for kind, source in wanted.items():
         try:
-            found[kind] = resolve(source, kind)
+            found[kind] = _part(source, kind)
         except UserError as error:
             missing.append((kind, source, error))
     if missing:
@@ -117,14 +117,25 @@ def _find(wanted: dict[Kind, str]) -> dict[Kind, Found]:
     return found
 
 
+def _part(source: str, kind: Kind) -> Found:
+    """Like `resolve`, which also takes a folder's only weight file under another name: here a folder
+    holds several models, and that file is another one's."""
+    found = resolve(source, kind)
+    if found.weights.name not in kind.names and found.weights.name != Path(source).name:
+        raise UserError(
+            f"there are no {kind.name} weights in {source}; it needs {kind.subfolder}/{kind.names[0]}"
+        )
+    return found
+
+
 def _null(source: str, elsewhere: str | None) -> Embedding:
     try:
-        tensors = resolve(elsewhere or source, NULL_EMBEDDING).state()
+        tensors = _part(elsewhere or source, NULL_EMBEDDING).state()
     except UserError as error:
         if elsewhere is not None:
             raise
         try:
-            return embed_prompt(resolve(source, TEXT).root, "")
+            return embed_prompt(_part(source, TEXT).root, "")
         except UserError as other:
             raise UserError(
                 f"the image prior lacks its null prompt: {source} has neither {NULL} nor both "
@@ -132,8 +143,8 @@ def _null(source: str, elsewhere: str | None) -> Embedding:
             ) from error
     if set(tensors) != {"tokens", "pooled"}:
         raise UserError(
-            f"{elsewhere or source} is no null prompt's embedding: it has {', '.join(tensors)} "
-            "instead of tokens and pooled; write it with save_null_embedding"
+            f"{elsewhere or source} is no null prompt's embedding, which has the tensors tokens and "
+            "pooled; write it with lvis.weights.image_prior.save_null_embedding"
         )
     return Embedding(tensors["tokens"].float(), tensors["pooled"].float())
 

@@ -162,10 +162,13 @@ def refuse(match: str, *arguments: object, **options: object) -> None:
 
 
 def test_what_is_missing_is_named(folder):
-    (folder / "null_embedding.safetensors").unlink()
-    refuse("null prompt.*text encoders", str(folder))
-    (folder / "vae" / WEIGHTS).unlink()
+    vae, null = folder / "vae" / WEIGHTS, folder / "null_embedding.safetensors"
+    vae.rename(folder / "kept")
     refuse(r"lacks its image VAE \(vae/", str(folder))
+    (folder / "kept").rename(vae)
+    null.rename(folder / "null.safetensors")
+    refuse("null prompt.*text encoders", str(folder))
+    load_image_prior(str(folder), null_embedding=str(folder / "null.safetensors"))
     refuse("image UNet .* and image VAE", str(folder / "absent"))
 
 
