@@ -146,10 +146,12 @@ def test_inverting_the_first_frame_alone_starts_all_frames_there(prior, clip):
     assert stream.passes["unet"] == pytest.approx(8 + 8 / 5)
 
 
-def test_inversion_carries_the_measurement_over(prior, clip):
-    """Without anything else but the way there and back, frames return."""
+@pytest.mark.parametrize("size", [(16, 24), (15, 22)])
+def test_inversion_carries_the_measurement_over(prior, clip, size):
+    """Without anything else but the way there and back, frames return, whether padded or not."""
+    clip = clip[..., : size[0], : size[1]]
     settings = {"cg_steps": 0, "lpf_lambda": None, "eta": 0.0, "steps": 250}
-    there, _ = run(VisionXLSolver(prior, **settings), TemporalAverage(window=1), clip)
+    there, _ = run(VisionXLSolver(prior, **settings), TemporalAverage(window=1), clip, size)
     assert F.mse_loss(there, clip) < 0.02 * clip.var()
 
 
