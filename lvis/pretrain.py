@@ -1,4 +1,4 @@
-"""`python -m lvis.pretrain part=wan_vae | lean_vae | teacher | causal_prior | pixel_prior`: one part of the tiny world.
+"""`python -m lvis.pretrain part=wan_vae | lean_vae | teacher | ...` (conf/part/): one part of the tiny world.
 
 Run again with the same arguments, it resumes. The trained part is exported to `<output>/export`.
 """
@@ -14,6 +14,7 @@ import torch
 from omegaconf import DictConfig
 from torch.utils.data import DataLoader
 
+from lvis.backbone.image_prior import ImagePrior
 from lvis.backbone.pixel_prior import PixelPrior
 from lvis.config import entry, plain
 from lvis.data.module import use_one_thread
@@ -31,6 +32,16 @@ from lvis.pretraining.causal import (
     forcing_loss,
     streaming_errors,
 )
+from lvis.pretraining.image_prior import (
+    ENCODED_AT_ONCE,
+    drawn_from,
+    encoded_frames,
+    image_psnr,
+    image_reconstruction_loss,
+    latent_noise_errors,
+    latent_noise_loss,
+    standardise,
+)
 from lvis.pretraining.inflation import initialise_as_image_vae
 from lvis.pretraining.latents import LatentBank, MixedBatches, build_bank
 from lvis.pretraining.loop import Plan, fit
@@ -46,6 +57,7 @@ from lvis.weights import (
     save_transformer,
     save_wan_vae,
 )
+from lvis.weights.image_prior import save_image_prior
 from lvis.weights.pixel_prior import save_pixel_prior
 
 STATISTICS_CLIPS = 64
@@ -64,6 +76,7 @@ def pretrain(cfg: DictConfig) -> dict[str, float]:
         "prior": pretrain_prior,
         "causal": pretrain_causal,
         "pixel_prior": pretrain_pixel_prior,
+        "image_prior": pretrain_image_prior,
     }
     if cfg.part.kind not in recipes:
         raise UserError(f"part.kind={cfg.part.kind} is not one of {', '.join(recipes)}")
@@ -182,8 +195,7 @@ def pretrain_pixel_prior(cfg: DictConfig, output: Path) -> dict[str, float]:
     batches = DataLoader(
         clips, batch_size=part.batch_size, num_workers=1, worker_init_fn=use_one_thread
     )
-    val = SyntheticVideos(cfg.seed, 1, side, "val", length=2 * VALIDATION_CLIPS)
-    held_out = torch.cat([val[index]["video"] for index in range(len(val))], dim=1).transpose(0, 1)
+    held_out = some_frames(cfg.seed, side, "val", 2 * VALIDATION_CLIPS)
     metrics = fit(
         prior,
         noise_prediction_loss(prior, cfg.bf16),
@@ -194,6 +206,53 @@ def pretrain_pixel_prior(cfg: DictConfig, output: Path) -> dict[str, float]:
     )
     save_pixel_prior(prior, output / "export")
     return metrics
+
+
+def pretrain_image_prior(cfg: DictConfig, output: Path) -> dict[str, float]:
+    """An image VAE, its latents standardised, and noise prediction on a bank of them."""
+    part, size = cfg.part, tuple(cfg.part.size)
+    prior = ImagePrior.from_config(plain(part.unet), plain(part.vae), ENCODED_AT_ONCE)
+    prior.to(memory_format=torch.channels_last)
+    stage = part.autoencoder
+    batches = DataLoader(
+        SyntheticVideos(cfg.seed, stage.frames, size),
+        batch_size=stage.batch_size, num_workers=1, worker_init_fn=use_one_thread,
+    )  # fmt: skip
+    held_out = some_frames(cfg.seed, size, "val", 2 * VALIDATION_CLIPS)
+    loss_of = image_reconstruction_loss(
+        prior,
+        crop=stage.crop,
+        latent_noise=part.latent_noise,
+        l1_weight=part.l1_weight,
+        chroma_weight=part.chroma_weight,
+        autocast=cfg.bf16,
+    )
+    validate = image_psnr(prior, held_out)
+    metrics = fit(prior.vae, loss_of, validate, batches, plan(stage), output / "autoencoder")
+    prior.vae.eval()
+    statistics = some_frames(cfg.seed + 99, size, "train", part.statistics_clips)
+    standardise(prior, statistics, part.latent_noise)
+    bank = encoded_frames(
+        output / "latents.pt", prior, part.bank.clips, part.bank.frames, size, cfg.seed
+    )
+    with torch.no_grad():
+        held_out_latents = prior.encode(held_out)
+    metrics |= fit(
+        prior.unet,
+        latent_noise_loss(prior, cfg.bf16),
+        latent_noise_errors(prior, held_out_latents, cfg.bf16),
+        drawn_from(bank, part.denoiser.batch_size),
+        plan(part.denoiser),
+        output / "denoiser",
+    )
+    save_image_prior(prior, output / "export")
+    return metrics
+
+
+def some_frames(seed: int, size: tuple[int, int], split: str, count: int) -> torch.Tensor:
+    """The first frames of the first `count` clips, (count, 3, H, W)."""
+    clips = SyntheticVideos(seed, 1, size, split, length=count)
+    return torch.cat([clips[index]["video"] for index in range(count)], dim=1).transpose(0, 1)
 
 
 def latent_batches(part: DictConfig, seed: int) -> tuple[DataLoader, DataLoader]:

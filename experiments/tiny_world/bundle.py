@@ -21,7 +21,7 @@ PARTS = {
     "teacher": "teacher/export/teacher",
     "text_encoder": "teacher/export/text_encoder",
 }
-IMAGE_PRIORS = {"pixel_prior": "pixel_prior/export"}
+IMAGE_PRIORS = {"pixel_prior": "pixel_prior/export", "image_prior": "image_prior/export"}
 PRIOR = "causal_prior/export/prior"
 TASKS, VAES = ("inpaint", "deblur", "sr4"), ("wan", "lean")
 MOST_BYTES, MOST_IMAGE_BYTES = 25_000_000, 15_000_000
@@ -61,7 +61,7 @@ def main() -> None:
     if "students" in wanted:
         bundle_students()
     sizes = {
-        folder.name: sum(file.stat().st_size for file in folder.iterdir())
+        folder.name: sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
         for folder in sorted(BUNDLED.iterdir())
         if folder.is_dir()
     }

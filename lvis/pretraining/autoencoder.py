@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from lvis.metrics import psnr_frames
@@ -42,17 +41,26 @@ def reconstruction_loss(
             scale = latents.detach().std(dim=(0, 2, 3, 4), keepdim=True)
             latents = latents + latent_noise * scale * torch.randn_like(latents)
         restored = vae.decode(latents).float()
-        mse = F.mse_loss(restored, video)
-        l1 = F.l1_loss(restored, video)
-        distortion = mse
-        if chroma_weight != 1.0:
-            error = restored - video
-            # of orthonormal axes (luminance, two of colour): |error|^2 = 3 mean^2 + colour's
-            luminance = error.mean(dim=1).square().mean()
-            distortion = luminance + chroma_weight * (mse - luminance)
-        return {"loss": distortion + l1_weight * l1, "mse": mse.detach(), "l1": l1.detach()}
+        return reconstruction_terms(restored, video, l1_weight, chroma_weight)
 
     return loss_of
+
+
+def reconstruction_terms(
+    restored: Tensor, clean: Tensor, l1_weight: float, chroma_weight: float = 1.0
+) -> dict[str, Tensor]:
+    """Mean squared error plus `l1_weight` times the mean absolute one, and each by itself.
+
+    Args:
+        chroma_weight: see `reconstruction_loss`.
+    """
+    error = restored - clean
+    mse = error.square().mean()
+    l1 = error.abs().mean()
+    # of orthonormal axes, one of luminance and two of colour: |error|^2 = 3 mean^2 + colour's
+    luminance = error.mean(dim=1).square().mean()
+    distortion = luminance + chroma_weight * (mse - luminance)
+    return {"loss": distortion + l1_weight * l1, "mse": mse.detach(), "l1": l1.detach()}
 
 
 def reconstruction_psnr(vae: VideoVAE, batches: Iterable[dict]) -> Callable[[], dict[str, float]]:

@@ -1,4 +1,4 @@
-"""Building the baselines (ADMM-TV and those of image priors in pixel space) from a configuration."""
+"""Building ADMM-TV and the solvers of image priors, in pixels and in latents, from a configuration."""
 
 from typing import Any
 
@@ -6,9 +6,14 @@ from lvis.backbone.pixel_prior import PixelPrior
 from lvis.errors import UserError
 from lvis.solvers.admm_tv import ADMMTVSolver
 from lvis.solvers.dps import DPSSolver
-from lvis.solvers.load import pick_device
+from lvis.solvers.load import PRECISIONS, pick_device
 from lvis.solvers.svi import SVISolver
+from lvis.solvers.vision_xl import VisionXLSolver
+from lvis.weights.image_prior import load_image_prior
 from lvis.weights.pixel_prior import load_pixel_prior
+
+# SDXL was published in float16 and the paper runs it so
+IMAGE_PRECISIONS = {**PRECISIONS, "fp16": "float16"}
 
 
 def load_admm_tv_solver(device: str = "auto", **settings: Any) -> ADMMTVSolver:
@@ -36,6 +41,46 @@ def load_dps_solver(weights: str | None, device: str = "auto", **settings: Any) 
         UserError: no such weights or device; settings out of range.
     """
     return DPSSolver(_prior(weights, device), device=pick_device(device), **settings)
+
+
+def load_vision_xl_solver(
+    weights: str | None,
+    vae_weights: str | None = None,
+    null_embedding: str | None = None,
+    batch_size: int = 1,
+    precision: str = "fp32",
+    vae_precision: str = "fp32",
+    device: str = "auto",
+    **settings: Any,
+) -> VisionXLSolver:
+    """VISION-XL with the image prior from `weights`.
+
+    Args:
+        weights, vae_weights, null_embedding: see `load_image_prior`.
+        batch_size: images in a network at once.
+        precision, vae_precision: of the UNet and of the VAE: "fp32", "bf16" or "fp16".
+
+    Raises:
+        UserError: no such weights, device or precision; settings out of range.
+    """
+    if weights is None:
+        raise UserError("this model names no image prior; give one as solver.weights=FOLDER")
+    if batch_size < 1:
+        raise UserError(f"solver.batch_size={batch_size} is not positive; give 1 or more")
+    dtypes = IMAGE_PRECISIONS
+    for key, value in {"precision": precision, "vae_precision": vae_precision}.items():
+        if value not in dtypes:
+            raise UserError(f"solver.{key}={value} is not known; use one of {', '.join(dtypes)}")
+    place = pick_device(device)
+    prior = load_image_prior(
+        weights,
+        vae_weights,
+        null_embedding,
+        batch_size=batch_size,
+        dtype=dtypes[precision],
+        vae_dtype=dtypes[vae_precision],
+    )
+    return VisionXLSolver(prior.requires_grad_(False).to(place), device=place, **settings)
 
 
 def _prior(weights: str | None, device: str) -> PixelPrior:

@@ -1,0 +1,227 @@
+"""VISION-XL: video restoration with a latent image prior, a frame in the networks at a time (Algorithm 1)."""
+
+import torch
+from torch import Tensor
+
+from lvis.backbone.ddim import invert, timesteps, tweedie
+from lvis.backbone.image_prior import TIMESTEPS, ImagePrior
+from lvis.errors import UserError
+from lvis.operators import LinearOperator
+from lvis.operators.cg import conjugate_gradients
+from lvis.solvers.base import Solver, pad_to
+from lvis.solvers.batch_consistent import renoise
+from lvis.solvers.low_pass import SCHEDULES, low_pass, width
+from lvis.solvers.patchwise import as_frames, as_video, draw
+from lvis.solvers.tiling import starts
+from lvis.solvers.whole_clip import WholeClipStream
+
+INITIALISATIONS = ("inversion", "shared_noise", "noise")
+INVERSIONS = ("all", "first")
+
+
+class VisionXLSolver(Solver):
+    """Pseudo-batch inversion and consistent sampling with SDXL, or what has its shape (the paper's values by default).
+
+    Args:
+        prior: of frames; its `batch_size` is the memory dial.
+        steps: T, levels of the whole DDIM path.
+        tau: share of the path that is sampled, in (0, 1].
+        cg_steps: l, conjugate gradient steps on A^T A x = A^T y from Tweedie's estimate; 0 is none.
+        lpf_lambda: of the low-pass filter's width; 0 or None is no filter.
+        filter: the paper's width, or the released code's (see `low_pass.width`).
+        eta: share of the re-noising that all frames have in common, in [0, 1]; the code's 0.2.
+        initialisation: z_tau from the measurement by DDIM inversion, or pure noise, which all
+            frames share or each draws for itself (Table 5; needs tau = 1).
+        inversion: of "all" measurement frames as in the paper, or of the "first" for all as in the
+            released code.
+        window: most frames restored together; None is the whole clip. Longer clips are restored
+            window by window, each given the frames before it, which takes a causal operator.
+        overlap: least frames that neighbouring windows share, cross-faded.
+        correct_result: conjugate gradients once more on the decoded result, which neither the paper
+            nor its code does.
+
+    Raises:
+        UserError: a setting out of range.
+    """
+
+    name = "vision_xl"
+
+    def __init__(
+        self,
+        prior: ImagePrior,
+        steps: int = 25,
+        tau: float = 0.3,
+        cg_steps: int = 10,
+        lpf_lambda: float | None = 2.0,
+        filter: str = "paper",
+        eta: float = 0.2,
+        initialisation: str = "inversion",
+        inversion: str = "all",
+        window: int | None = None,
+        overlap: int = 4,
+        correct_result: bool = False,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        self.lpf_lambda = lpf_lambda or 0.0
+        for key, value in {"cg_steps": cg_steps, "lpf_lambda": self.lpf_lambda}.items():
+            if value < 0:
+                raise UserError(f"solver.{key}={value} is negative; 0 switches it off")
+        for key, share in {"eta": eta, "tau": tau}.items():
+            if not 0 <= share <= 1:
+                raise UserError(f"solver.{key}={share} is not in [0, 1]; give a share")
+        for key, (choice, choices) in {
+            "filter": (filter, SCHEDULES),
+            "initialisation": (initialisation, INITIALISATIONS),
+            "inversion": (inversion, INVERSIONS),
+        }.items():
+            if choice not in choices:
+                raise UserError(f"solver.{key}={choice} is none of {', '.join(choices)}")
+        if initialisation != "inversion" and tau < 1:
+            raise UserError(
+                f"solver.initialisation={initialisation} starts from pure noise, where "
+                f"solver.tau={tau} has little; set solver.tau=1"
+            )
+        if window is not None and not 0 <= overlap < window:
+            raise UserError(
+                f"solver.overlap={overlap} is not in [0, {window}), solver.window's; give less"
+            )
+        self.prior, self.cg_steps, self.filter, self.eta = prior, cg_steps, filter, eta
+        self.times = timesteps(steps, TIMESTEPS, tau)
+        self.initialisation, self.inversion = initialisation, inversion
+        self.window, self.overlap, self.correct_result = window, overlap, correct_result
+        self.stride = prior.stride
+        self.device = torch.device(device)
+
+    def open(
+        self,
+        operator: LinearOperator,
+        size: tuple[int, int],
+        prompt: str = "",
+        seed: int = 0,
+        batch: int = 1,
+    ) -> "VisionXLStream":
+        """See `Solver.open`; the prior is asked with the null prompt, whatever `prompt` says.
+
+        Raises:
+            UserError: an operator of latent space, or without its exact adjoint.
+        """
+        return VisionXLStream(self, operator, size, batch, seed)
+
+
+class VisionXLStream(WholeClipStream):
+    def __init__(
+        self,
+        solver: VisionXLSolver,
+        operator: LinearOperator,
+        size: tuple[int, int],
+        batch: int,
+        seed: int,
+    ) -> None:
+        super().__init__(solver, operator, size, batch)
+        self._solver = solver
+        self._generator = torch.Generator().manual_seed(seed)
+
+    def restore_clip(self, measurement: Tensor) -> Tensor:
+        solver, count = self._solver, measurement.shape[2]
+        before = dict(solver.prior.calls)
+        # drawn once, so that windows have the frames' common noise in common, too
+        shared = [self._draw() for _ in solver.times]
+        if solver.window is None or count <= solver.window:
+            restored = self._sample(self.operator, measurement, shared)
+        else:
+            restored = self._by_windows(measurement, shared, solver.window)
+        self.passes = {
+            name: (calls - before[name]) / (self.batch * count)
+            for name, calls in solver.prior.calls.items()
+        }
+        return restored
+
+    def _by_windows(self, measurement: Tensor, shared: list[Tensor], size: int) -> Tensor:
+        self.operator.require_streamable()
+        count, settled, state = measurement.shape[2], 0, None
+        restored = measurement.new_empty(0)
+        for start in starts(count, size, self._solver.overlap):
+            if start:
+                state = self.operator.advance(state, restored[:, :, settled:start])
+                settled = start
+            here, offset = self.operator.block(state, size)
+            seen = measurement[:, :, start : start + size] - offset.to(measurement)
+            window = self._sample(here, seen, shared)
+            restored = cross_fade(restored, window, start) if start else window
+        return restored
+
+    def _sample(
+        self, operator: LinearOperator, measurement: Tensor, shared: list[Tensor]
+    ) -> Tensor:
+        """Algorithm 1 on frames that are restored together."""
+        solver, prior, count = self._solver, self._solver.prior, measurement.shape[2]
+        noisy = self._initial(operator, measurement, shared[0])
+        for step, t in enumerate(solver.times):
+            level = prior.alpha_bar(t)
+            with self.network():
+                noise = prior.noise(noisy, t)  # Eq. 3
+            estimate = self._decode(tweedie(noisy, noise, level))  # Eqs. 4 and 5
+            if t == solver.times[-1]:
+                break
+            clean = self._consistent(operator, measurement, estimate)  # Eq. 6
+            sigma = width(level, solver.lpf_lambda, solver.filter)
+            latents = self._encode(low_pass(as_frames(clean), sigma))  # Eqs. 7 and 8
+            common = shared[step + 1].repeat_interleave(count, 0)
+            reached = prior.alpha_bar(solver.times[step + 1])
+            noisy = renoise(latents, noise, common, reached, solver.eta)  # Eq. 9
+        if solver.correct_result:
+            return self._consistent(operator, measurement, estimate)
+        return estimate
+
+    def _initial(self, operator: LinearOperator, measurement: Tensor, shared: Tensor) -> Tensor:
+        """z_tau of every frame, (B T, 4, h, w): Step 1, Eq. 2."""
+        solver, prior, count = self._solver, self._solver.prior, measurement.shape[2]
+        if solver.initialisation == "shared_noise":
+            return shared.repeat_interleave(count, 0)
+        if solver.initialisation == "noise":
+            own = [self._draw() for _ in range(count)]
+            return torch.stack(own, dim=1).flatten(0, 1)
+        seen = operator.lift(measurement)
+        chosen = seen[:, :, :1] if solver.inversion == "first" else seen
+        levels = [(t, prior.alpha_bar(t)) for t in reversed(solver.times)]
+        clean = self._encode(as_frames(chosen))
+        with self.network():
+            noisy = invert(clean, prior.noise, levels)
+        return noisy.repeat_interleave(count, 0) if solver.inversion == "first" else noisy
+
+    def _encode(self, frames: Tensor) -> Tensor:
+        padded = pad_to(frames[:, :, None], self.padded_size)[:, :, 0]
+        with self.network("encode"):
+            return self._solver.prior.encode(padded)
+
+    def _decode(self, latents: Tensor) -> Tensor:
+        """The video (B, 3, T, H, W) of latent frames, the padding cut off."""
+        height, width = self.size
+        with self.network("decode"):
+            frames = self._solver.prior.decode(latents)
+        return as_video(frames[..., :height, :width], self.batch)
+
+    def _consistent(
+        self, operator: LinearOperator, measurement: Tensor, estimate: Tensor
+    ) -> Tensor:
+        return conjugate_gradients(
+            lambda x: operator.adjoint(operator(x), estimate.shape),
+            operator.adjoint(measurement, estimate.shape),
+            estimate,
+            self._solver.cg_steps,
+            operator.cg_tolerance,
+        )
+
+    def _draw(self) -> Tensor:
+        prior, sides = self._solver.prior, self.padded_size
+        shape = (self.batch, prior.channels, *(side // prior.factor for side in sides))
+        return draw(shape, self._generator, self.device)
+
+
+def cross_fade(before: Tensor, after: Tensor, start: int) -> Tensor:
+    """(B, C, T, H, W) continued by `after`, whose first frame is number `start`; common frames go over linearly."""
+    common = before.shape[2] - start
+    share = torch.arange(1, common + 1, device=after.device) / (common + 1)
+    share = share.to(after).view(1, 1, -1, 1, 1)
+    mixed = torch.lerp(before[:, :, start:], after[:, :, :common], share)
+    return torch.cat([before[:, :, :start], mixed, after[:, :, common:]], dim=2)
