@@ -27,7 +27,8 @@ def optimizers(
     if muon_rate is None:
         every = [parameter for _, parameter in named]
         return [torch.optim.AdamW(every, lr=adamw_rate, betas=(0.9, 0.98), weight_decay=0.0)]
-    hidden, others = [], []
+    hidden: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
     for name, parameter in named:
         by_muon = is_hidden_matrix(parameter) and not name.startswith(adamw_only)
         (hidden if by_muon else others).append(parameter)
