@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 
 export REAL_CLIPS COUNT SLOW_COUNT
 
-.PHONY: setup demo test test-slow experiments lint format lock clean
+.PHONY: setup demo test test-slow experiments faults lint format lock clean
 
 setup: $(READY)
 
@@ -24,6 +24,10 @@ test: $(READY)
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow
+
+# every fault of a training, three times each, on the CPU: experiments/faults/table.md
+faults: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python experiments/faults/run.py --times 3
 
 # every table and figure in the tiny world; goes on where it was interrupted (experiments/README.md)
 experiments: $(READY)

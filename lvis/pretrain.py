@@ -154,7 +154,8 @@ def pretrain_prior(cfg: DictConfig, output: Path) -> dict[str, float]:
         prior, shift=part.shift, text_dropout=part.text_dropout, autocast=part.autocast
     )
     validate = denoising_errors(prior, held_out, part.autocast)
-    by_adamw = ("text_encoder.", f"transformer.{TEXT_EMBEDDER}")
+    prior.text_encoder.requires_grad_(not part.freeze_text)
+    by_adamw = ("text_encoder.", TEXT_EMBEDDER, ".attn2.")
     schedule = dataclasses.replace(plan(part), adamw_only=by_adamw)
     metrics = fit(prior, loss_of, validate, batches, schedule, output / "flow")
     save_transformer(transformer, output / "export" / "teacher", dtype=torch.float16)

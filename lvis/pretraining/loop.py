@@ -28,7 +28,7 @@ class Plan:
     warmup_steps: int = 30
     validate_every: int = 250
     log_every: int = 25
-    adamw_only: tuple[str, ...] = ()  # beginnings of names that Muon leaves alone
+    adamw_only: tuple[str, ...] = ()  # parts of names that Muon leaves alone
 
 
 def fit(

@@ -20,7 +20,7 @@ def optimizers(
 
     Args:
         parameters: with their names.
-        adamw_only: beginnings of the names of parameters that AdamW updates whatever they are. Muon's steps have one
+        adamw_only: parts of the names of parameters that AdamW updates whatever they are. Muon's steps have one
             size, however small the gradient: a part that is given little signal is shaken apart by it.
     """
     named = [(name, parameter) for name, parameter in parameters if parameter.requires_grad]
@@ -30,7 +30,7 @@ def optimizers(
     hidden: list[nn.Parameter] = []
     others: list[nn.Parameter] = []
     for name, parameter in named:
-        by_muon = is_hidden_matrix(parameter) and not name.startswith(adamw_only)
+        by_muon = is_hidden_matrix(parameter) and not any(part in name for part in adamw_only)
         (hidden if by_muon else others).append(parameter)
     return [
         torch.optim.AdamW(others, lr=adamw_rate, betas=(0.9, 0.98), weight_decay=0.0),

@@ -54,12 +54,44 @@ def alone(one_process, command, run) -> Path:
     return one_process
 
 
-@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
-@pytest.mark.parametrize("accumulate", [1, 2])
+SLOW = pytest.mark.slow
+COMBINATIONS = [
+    ("ddp", 1),
+    ("fsdp", 2),
+    pytest.param("ddp", 2, marks=SLOW),
+    pytest.param("fsdp", 1, marks=SLOW),
+]
+
+
+@pytest.mark.parametrize(("strategy", "accumulate"), COMBINATIONS)
 def test_two_processes_equal_one(alone, command, run, tmp_path, strategy, accumulate):
     overrides = ("distill.batch_size=2", f"distill.accumulate={accumulate}", "trainer.max_steps=4")
     run(command(tmp_path, *overrides, *STEADY, strategy=strategy))
     found = difference(alone, tmp_path)
-    print(strategy, accumulate, found)
     assert max(found.values()) <= TOLERANCE, found
     torch.testing.assert_close(losses(alone), losses(tmp_path), atol=TOLERANCE, rtol=TOLERANCE)
+    if strategy == "fsdp":
+        shards = list((tmp_path / "checkpoints" / "step_00000004").glob("*.safetensors"))
+        assert len(shards) == 2
+
+
+def test_what_two_processes_saved_one_goes_on_with(alone, command, run, tmp_path):
+    """FSDP2's shared-out checkpoint, resumed by one process whose clips come from two workers."""
+    first = ("distill.batch_size=2", "trainer.max_steps=2")
+    run(command(tmp_path, *first, *STEADY, strategy="fsdp"))
+    then = ("distill.batch_size=4", "trainer.max_steps=4", "data.num_workers=2")
+    run(command(tmp_path, *then, *STEADY))
+    found = difference(alone, tmp_path)
+    assert max(found.values()) <= TOLERANCE, found
+    torch.testing.assert_close(losses(alone), losses(tmp_path), atol=TOLERANCE, rtol=TOLERANCE)
+
+
+@pytest.mark.parametrize("strategy", [pytest.param("ddp", marks=SLOW), "fsdp"])
+def test_an_interrupted_run_of_two_equals_an_uninterrupted_one(command, run, tmp_path, strategy):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    run(command(whole, "distill.batch_size=1", "trainer.max_steps=3", strategy=strategy))
+    for steps, workers in ((1, 0), (3, 2)):
+        overrides = (f"trainer.max_steps={steps}", f"data.num_workers={workers}")
+        run(command(parts, "distill.batch_size=1", *overrides, strategy=strategy))
+    assert max(difference(whole, parts).values()) == 0
+    assert losses(whole) == losses(parts)
