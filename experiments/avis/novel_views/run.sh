@@ -2,5 +2,5 @@
 # AVIS, appendix A.2, with known depth and a known truth: run.sh, from the repository's root
 set -euo pipefail
 for seed in 0 1; do
-  python experiments/avis/novel_views/run.py $seed
+  "${PYTHON:-python}" experiments/avis/novel_views/run.py $seed
 done

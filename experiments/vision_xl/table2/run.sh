@@ -6,6 +6,6 @@ common=("clips.size=[64,64]" clips.frames=17)
 needs vision_xl
 xl() { slowly vision_xl "${common[@]}" solver=vision_xl task=sr_plus "$@"; }
 xl label=default
-xl label=random_noise solver.inversion=false solver.shared_noise=false
-xl label=batch_noise solver.inversion=false solver.shared_noise=true
+xl label=random_noise solver.initialisation=noise solver.tau=1
+xl label=batch_noise solver.initialisation=shared_noise solver.tau=1
 collect vision_xl/results.jsonl vision_xl/results.jsonl

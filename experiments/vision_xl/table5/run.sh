@@ -6,8 +6,8 @@ common=("clips.size=[64,64]" clips.frames=17)
 needs vision_xl
 xl() { slowly vision_xl "${common[@]}" solver=vision_xl task=sr_plus "$@"; }
 xl label=default
-xl label=random_noise solver.inversion=false solver.shared_noise=false
-xl label=batch_noise solver.inversion=false solver.shared_noise=true
+xl label=random_noise solver.initialisation=noise solver.tau=1
+xl label=batch_noise solver.initialisation=shared_noise solver.tau=1
 for tau in 0.15 0.45; do
   xl label=tau_$tau solver.tau=$tau
 done

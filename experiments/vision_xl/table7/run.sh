@@ -4,5 +4,7 @@
 REAL_CLIPS=   # of another size: not comparable with these
 common=("clips.size=[64,64]" clips.frames=17)
 needs vision_xl
-slowly vision_xl "${common[@]}" solver=vision_xl task=sr_plus 'label=lpf_${solver.low_pass}' solver.low_pass=0,1,1.4142,2,2.8284
+xl() { slowly vision_xl "${common[@]}" solver=vision_xl task=sr_plus "$@"; }
+xl label=lpf_none solver.lpf_lambda=null
+xl 'label=lpf_${solver.lpf_lambda}' solver.lpf_lambda=1,1.4142,2,2.8284
 collect vision_xl/results.jsonl vision_xl/results.jsonl

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# VISION-XL's Tables 3 to 7: experiments/vision_xl/run.sh [3 | 4 | 5 | 6 | 7] [overrides of lvis.evaluate]
+# VISION-XL's Tables 3 to 7: experiments/vision_xl/full_size.sh [3 | 4 | 5 | 6 | 7] [overrides of lvis.evaluate]
 # In the tiny world by default. With SDXL, on one GPU and the paper's sizes:
-#   LANDSCAPE=[768,1280] VERTICAL=[1280,768] SQUARE=[1024,1024] experiments/vision_xl/run.sh 3 \
+#   LANDSCAPE=[768,1280] VERTICAL=[1280,768] SQUARE=[1024,1024] experiments/vision_xl/full_size.sh 3 \
 #     model=wan1_3b clips.name=davis clips.source=FOLDER clips.count=null precision=fp16 \
 #     solver.vae_weights=hub:madebyollin/sdxl-vae-fp16-fix solver.vae_precision=fp16
 # (the last three keys belong to vision_xl alone: give SOLVERS=vision_xl with them)
