@@ -1,6 +1,7 @@
 """Steps of two checkouts, in turn: `python before_after.py OLD NEW result.json [vae_steps.py]`.
 
-Each round runs steps.py (the transformer), or the script named, once in each checkout, in a process of its own, so that what else the machine does meets both.
+Each round runs steps.py (the transformer), or the script named, once in each checkout, in a process of its own, so
+that what else the machine does meets both.
 """
 
 import json
