@@ -65,6 +65,7 @@ def benchmark(cfg: DictConfig) -> Result:
             "mode": settings.mode,
             "compile": settings.compile,
             "attention": settings.attention,
+            "pipeline": getattr(solver, "pipeline", False),
         },
         "machine": describe(device),
         "matrix_rate_flops": rate,
@@ -96,7 +97,7 @@ def measure(
 ) -> list[Point]:
     """The points of the chosen mode."""
     if settings.mode == "growth":
-        fixed = _realised(operator, settings.size, settings.seed)
+        fixed = realised(operator, settings.size, settings.seed)
         return measure_growth(
             solver, fixed, settings.size, settings.growth, memory, settings.seed, advance
         )
@@ -107,7 +108,7 @@ def measure(
         points.append(
             measure_blocks(
                 solver,
-                _realised(operator, size, settings.seed),
+                realised(operator, size, settings.seed),
                 size,
                 blocks=settings.blocks,
                 repeats=settings.repeats,
@@ -128,7 +129,8 @@ def _grid(settings: Settings) -> list[tuple[tuple[int, int], int | None]]:
     return [(size, None) for size in sizes]
 
 
-def _realised(operator: LinearOperator, size: tuple[int, int], seed: int) -> LinearOperator:
+def realised(operator: LinearOperator, size: tuple[int, int], seed: int) -> LinearOperator:
+    """The operator with its draw fixed, for a video of `size`."""
     return operator.realise((1, 3, 1, *size), torch.Generator().manual_seed(seed))
 
 

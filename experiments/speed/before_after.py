@@ -1,6 +1,7 @@
-"""Transformer steps of two checkouts, in turn: `python before_after.py OLD NEW result.json`.
+"""Steps of two checkouts, in turn: `python before_after.py OLD NEW result.json [vae_steps.py]`.
 
-Each round runs steps.py once in each checkout, in a process of its own, so that what else the machine does meets both.
+Each round runs steps.py (the transformer), or the script named, once in each checkout, in a process of its own, so
+that what else the machine does meets both.
 """
 
 import json
@@ -12,13 +13,12 @@ from statistics import median
 
 import torch
 
-STEPS = Path(__file__).with_name("steps.py")
 ROUNDS = 5
 
 
-def run(checkout: str) -> dict[str, list[float]]:
+def run(checkout: str, steps: str) -> dict[str, list[float]]:
     done = subprocess.run(
-        [sys.executable, str(STEPS)],
+        [sys.executable, str(Path(__file__).with_name(steps))],
         env={**os.environ, "PYTHONPATH": str(Path(checkout).resolve())},
         capture_output=True,
         text=True,
@@ -27,12 +27,12 @@ def run(checkout: str) -> dict[str, list[float]]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def main(old: str, new: str, target: str) -> None:
+def main(old: str, new: str, target: str, steps: str = "steps.py") -> None:
     rounds: dict[str, list[dict[str, list[float]]]] = {"old": [], "new": []}
     for number in range(ROUNDS):
         order = (("old", old), ("new", new))
         for name, checkout in order if number % 2 == 0 else reversed(order):
-            rounds[name].append(run(checkout))
+            rounds[name].append(run(checkout, steps))
     summary = {}
     print("| step | before, ms | after, ms | after / before |\n|---|---|---|---|")
     for model in rounds["old"][0]:

@@ -57,7 +57,7 @@ def with_random_weights(cfg: DictConfig) -> DictConfig:
     return chosen
 
 
-def compile_feed_forward(solver: Solver, mode: str) -> None:
+def compile_feed_forward(solver: Solver, mode: str, backend: str = "inductor") -> None:
     """torch.compile the feed-forward part of every transformer block; with mode=reduce-overhead
     they run as CUDA graphs.
 
@@ -73,7 +73,7 @@ def compile_feed_forward(solver: Solver, mode: str) -> None:
             "leave it out"
         )
     for block in solver.transformer.net.blocks:
-        block.ffn.compile(mode=mode)
+        block.ffn.compile(mode=mode, backend=backend)
 
 
 @contextmanager
@@ -81,7 +81,7 @@ def attention_backend(name: str, device: torch.device) -> Iterator[None]:
     """scaled_dot_product_attention's backend within: auto, flash, cudnn, efficient or math.
 
     Raises:
-        UserError: the device has no such backend.
+        UserError: the device has no such backend, or the backend none for what it is given.
     """
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -98,5 +98,13 @@ def attention_backend(name: str, device: torch.device) -> Iterator[None]:
         "efficient": SDPBackend.EFFICIENT_ATTENTION,
         "math": SDPBackend.MATH,
     }
-    with sdpa_kernel(backends[name]):
-        yield
+    try:
+        with sdpa_kernel(backends[name]):
+            yield
+    except RuntimeError as error:
+        if "No available kernel" not in str(error):
+            raise
+        raise UserError(
+            f"optimise.attention={name} has no kernel for these sizes and this precision on "
+            f"{device.type}; use auto or math"
+        ) from error

@@ -43,25 +43,18 @@ def measure_blocks(
     """
     excluded = fill_blocks(solver) if warmup is None else warmup
 
-    def run(stream: TimedStream, count: int) -> list[BlockCost]:
-        costs = []
-        for _ in range(count):
-            costs.append(stream.next_block())
-            advance()
-        return costs
-
-    run(TimedStream(solver, operator, size, seed), 2)
+    TimedStream(solver, operator, size, seed).run(2, advance)
     first, opened, costs = [], [], []
     for repeat in range(repeats):
         stream = TimedStream(solver, operator, size, seed + repeat)
-        run(stream, 1 + excluded)
-        first.append(stream.time_to_first_frame)
+        stream.run(1 + excluded, advance)
         opened.append(stream.open_seconds)
-        costs += run(stream, blocks)
+        costs += stream.run(blocks, advance)
+        first.append(stream.time_to_first_frame)
     peak = memory.peak
     counting = Count(solver)
     with counting:
-        run(stream, blocks)
+        stream.run(blocks, advance)
     block = summary([cost.seconds for cost in costs])
     flops = {stage: total / blocks for stage, total in counting.flops.items()}
     return {

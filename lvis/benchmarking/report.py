@@ -37,7 +37,7 @@ def markdown(result: Result) -> str:
     machine, what = result["machine"], result["what"]
     lines = [
         f"{what['solver']}, {what['task']}, {what['vae']} VAE, model {what['model']}, "
-        f"{what['weights']} weights, {what['precision']}, mode {what['mode']}",
+        f"{what['weights']} weights, {what['precision']}, mode {what['mode']}{optimised(what)}",
         "",
         f"{machine['processor']}, {machine['threads']} threads, torch {machine['torch']}, "
         f"matrix products {result['matrix_rate_flops'] / 1e9:.3g} GFLOP/s, "
@@ -53,6 +53,16 @@ def markdown(result: Result) -> str:
             label = f"{name} ({unit})" if unit else name
             lines.append(f"| {label} | " + " | ".join(_cell(v, scale) for v in values) + " |")
     return "\n".join(lines) + "\n"
+
+
+def optimised(what: dict[str, Any]) -> str:
+    """What of conf/benchmark.yaml's `optimise`, and of the solver's pipeline, differs from the default."""
+    parts = [f"compile {what['compile']}"] if what.get("compile") else []
+    if what.get("attention", "auto") != "auto":
+        parts.append(f"attention {what['attention']}")
+    if what.get("pipeline"):
+        parts.append("pipelined")
+    return "".join(f", {part}" for part in parts)
 
 
 def comparison(result: Result, earlier: Result) -> str:

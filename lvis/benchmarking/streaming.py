@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from lvis.benchmarking.machine import synchronise
+from lvis.benchmarking.machine import synchronise, synchronise_current
 from lvis.errors import UserError
 from lvis.operators import LinearOperator, StreamState
 from lvis.solvers.base import Solver
 from lvis.solvers.blocks import block_frames
+from lvis.solvers.pipeline import Pipelined
 
 
 @dataclass(frozen=True)
@@ -89,16 +91,49 @@ class TimedStream:
 
     def next_block(self) -> BlockCost:
         """Restore the next block; only the solver's work is timed."""
-        measured = self._measurements.take(self._frames[min(self.blocks, 1)]).to(self._device)
-        before = dict(self.stream.timings)
-        began = self._now()
-        restored = self.stream.push(measured)
-        seconds = self._now() - began
+        return self.run(1)[0]
+
+    def run(self, count: int, advance: Callable[[], None] = lambda: None) -> list[BlockCost]:
+        """What the next `count` blocks cost; `advance` is called after each.
+
+        A pipelined stream gets all of them without a pause, by a caller that waits for each block it
+        is given, and begins and ends with nothing queued; there the cost is the mean.
+        """
+        if isinstance(self.stream, Pipelined):
+            return self._run_queued(count, advance)
+        costs = []
+        for _ in range(count):
+            costs.append(self._cost_of([self._take()], 1))
+            advance()
+        return costs
+
+    def _run_queued(self, count: int, advance: Callable[[], None]) -> list[BlockCost]:
+        cost = self._cost_of([self._take() for _ in range(count)], count)
+        for _ in range(count):
+            advance()
+        return [cost] * count
+
+    def _take(self) -> Tensor:
+        measured = self._measurements.take(self._frames[min(self.blocks, 1)])
         self.blocks += 1
+        return measured.to(self._device)
+
+    def _cost_of(self, measured: list[Tensor], count: int) -> BlockCost:
+        """The mean of `count` blocks."""
+        before, restored = dict(self.stream.timings), self.stream.frames
+        began = self._now()
+        for block in measured:
+            self.stream.push(block)
+            synchronise_current(self._device)
+        self.stream.settle()
+        seconds = self._now() - began
         return BlockCost(
-            seconds,
-            {stage: total - before[stage] for stage, total in self.stream.timings.items()},
-            sum(block.shape[2] for block in restored),
+            seconds / count,
+            {
+                stage: (total - before[stage]) / count
+                for stage, total in self.stream.timings.items()
+            },
+            (self.stream.frames - restored) // count,
             getattr(getattr(self.stream, "cache", None), "attended_tokens", None),
         )
 

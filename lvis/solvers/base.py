@@ -3,7 +3,7 @@
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Self
 
 import torch
@@ -155,6 +155,17 @@ class Stream(ABC):
         yield
         self.timings[stage] += self._now() - began
 
+    def within(self, stage: str) -> AbstractContextManager[None]:
+        """Where work that belongs to a stage is done without its clock."""
+        return nullcontext()
+
+    def received(self, tensor: Tensor) -> Tensor:
+        """`tensor` as the stage that the clock is in may read it, which another stage has made."""
+        return tensor
+
+    def settle(self) -> None:  # noqa: B027 (most streams queue nothing)
+        """Wait until all that was begun is done and counted in `timings`."""
+
     def _restore(self, measurement: Tensor) -> Tensor:
         with self.clock("operator"):
             visible = self.bring_to_x(measurement)
@@ -164,13 +175,19 @@ class Stream(ABC):
         frames = visible.shape[2]
         height, width = self.size
         block_frames = self._later_block if self.frames else self._first_block
-        restored = self.restore_block(repeat_last(visible, block_frames))
-        restored = restored[:, :, :frames, :height, :width].clamp(-1, 1)
+        with self.within("operator"):
+            block = repeat_last(visible, block_frames)
+        restored = self.restore_block(block)
+        with self.within("decode"):
+            restored = restored[:, :, :frames, :height, :width].clamp(-1, 1)
         if self.time_to_first_frame is None:
-            assert self._started is not None
-            self.time_to_first_frame = self._now() - self._started
+            self._first_is_there()
         self.frames += frames
         return restored
+
+    def _first_is_there(self) -> None:
+        assert self._started is not None
+        self.time_to_first_frame = self._now() - self._started
 
     def _check(self, measurement: Tensor) -> None:
         frames = measurement.shape[2] if measurement.ndim == 5 else 0

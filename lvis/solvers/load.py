@@ -41,6 +41,7 @@ def load_student_solver(
     window: int = 21,
     sink: int = 0,
     context_pass: bool = False,
+    pipeline: bool = False,
     prompt_cache: str | None = None,
     device: str = "auto",
     precision: str = "fp32",
@@ -54,6 +55,7 @@ def load_student_solver(
         vae, text_encoder: configurations with `_target_`, instantiated here.
         timestep, parametrization, input: None takes what the weights' record says, or the defaults
             of `StudentSolver` where it says nothing.
+        pipeline: see `StudentSolver`.
         prompt_cache: folder of prompt embeddings, so that a large text encoder is loaded for new
             prompts only.
         precision: "fp32", or "bf16" for the transformer and the decoder; the encoder stays in
@@ -91,6 +93,7 @@ def load_student_solver(
         window=window,
         sink=sink,
         context_pass=context_pass,
+        pipeline=pipeline,
         **settings,
     )
 

@@ -10,6 +10,7 @@ from lvis.errors import UserError
 from lvis.operators import LinearOperator, StreamState
 from lvis.solvers.base import BlockInverse, Solver, Stream, pad_to
 from lvis.solvers.one_step import student_prediction
+from lvis.solvers.pipeline import Pipelined
 from lvis.vae.base import VAEState, VideoVAE
 
 INPUTS = ("lift", "pinv")
@@ -32,9 +33,11 @@ class StudentSolver(Solver):
         context_pass: a second pass over the clean latents that replaces the block's keys and
             values. The paper caches those of z_in, from its single pass (Algorithm 2, lines 8 and
             16).
+        pipeline: overlap the stages of successive blocks on a CUDA device, for one block more of
+            latency; see `lvis.solvers.pipeline`. Not tested on CUDA.
 
     Raises:
-        UserError: an unknown `input`.
+        UserError: an unknown `input`, or a `pipeline` that is neither true nor false.
     """
 
     name = "student"
@@ -51,7 +54,10 @@ class StudentSolver(Solver):
         window: int = 21,
         sink: int = 0,
         context_pass: bool = False,
+        pipeline: bool = False,
     ) -> None:
+        if not isinstance(pipeline, bool):
+            raise UserError(f"pipeline={pipeline} is no switch; use true or false")
         if input not in INPUTS:
             raise UserError(
                 f"input={input} is not known to the student; use one of {', '.join(INPUTS)}"
@@ -65,6 +71,7 @@ class StudentSolver(Solver):
         self.block_size = block_size
         self.window, self.sink = window, sink
         self.context_pass = context_pass
+        self.pipeline = pipeline
         self.device = transformer.device
         self.stride = vae.spatial_stride * transformer.patch_size[-1]
 
@@ -77,7 +84,8 @@ class StudentSolver(Solver):
         batch: int = 1,
     ) -> Stream:
         """See `Solver.open`; the student draws nothing, so `seed` changes nothing."""
-        return StudentStream(self, operator, size, prompt, batch)
+        kind = PipelinedStudentStream if self.pipeline else StudentStream
+        return kind(self, operator, size, prompt, batch)
 
 
 class StudentStream(Stream):
@@ -124,11 +132,13 @@ class StudentStream(Stream):
             latents = self._mask_latents(latents)
         # lines 5 to 16: one pass, which reads the cache and adds the keys and values of z_in to it
         with self.clock("transformer"):
-            clean = self._predict(latents)
+            clean = self._predict(self.received(latents))
         # lines 17 to 19
         with self.clock("decode"):
-            restored, self._decoder_state = vae.decode_block(clean, self._decoder_state)
-        return restored.float()
+            restored, self._decoder_state = vae.decode_block(
+                self.received(clean), self._decoder_state
+            )
+            return restored.float()
 
     def _predict(self, latents: Tensor) -> Tensor:
         solver = self.solver
@@ -158,3 +168,8 @@ class StudentStream(Stream):
         masked = here(latents)
         self._operator_state = self.operator.advance(self._operator_state, masked)
         return masked
+
+
+class PipelinedStudentStream(Pipelined, StudentStream):
+    """Algorithm 2 feeds nothing back from the transformer or the decoder to the encoder, so the
+    stages of successive blocks may overlap."""

@@ -21,6 +21,10 @@ from diffusers.models.autoencoders.autoencoder_kl_wan import (
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+# below this product of the first four sizes torch computes a float32 conv3d of one sample by a
+# plain loop, several times slower than oneDNN (ConvParams::use_mkldnn in ATen's Convolution.cpp)
+PLAIN_CONV3D_SIZE = 20480
+
 
 class Stream:
     """The pasts of one pass through the layers: reads those of the last block, collects the new.
@@ -77,9 +81,23 @@ def _conv_in_time(x: Tensor, weight: Tensor, bias: Tensor | None, missing: int) 
         return F.conv2d(frames, kernel, bias, padding=padding).unsqueeze(2)
     if missing:
         x = F.pad(x, (0, 0, 0, 0, missing, 0))
+    if x.dtype == torch.float32 and x.device.type == "cpu" and _is_plain(x):
+        return _conv_of_taps(x, weight, bias, depth)
     if x.dtype == torch.bfloat16 and x.device.type == "cpu":
         return _SafeConv3d.apply(x, weight, bias)
     return F.conv3d(x, weight, bias, padding=(0, *padding))
+
+
+def _is_plain(x: Tensor) -> bool:
+    return x.shape[0] == 1 and x.shape[1] * x.shape[2] * x.shape[3] <= PLAIN_CONV3D_SIZE
+
+
+def _conv_of_taps(x: Tensor, weight: Tensor, bias: Tensor | None, depth: int) -> Tensor:
+    """The convolution as conv2d of `depth` frames with the taps in time as channels."""
+    taps = torch.cat([x[:, :, tap : tap + depth] for tap in range(weight.shape[2])], dim=1)
+    kernel = torch.cat(weight.unbind(2), dim=1)
+    padding = (weight.shape[3] // 2, weight.shape[4] // 2)
+    return as_video(F.conv2d(as_frames(taps), kernel, bias, padding=padding), x.shape[0])
 
 
 class _SafeConv3d(torch.autograd.Function):
@@ -249,4 +267,6 @@ def _double_frames(conv: WanCausalConv3d, x: Tensor, stream: Stream) -> Tensor:
     pairs = _conv_in_time(joined, *_parameters(conv, x.dtype), missing=missing)
     # (B, 2 C, T, H, W) -> (B, C, 2 T, H, W), copied with the channels still last in memory
     halves = pairs.movedim(1, -1).unflatten(-1, (2, -1)).movedim(-2, 2)
-    return torch.cat([first, halves.flatten(1, 2).movedim(-1, 1)], dim=2)
+    doubled = halves.flatten(1, 2).movedim(-1, 1)
+    # an empty part would make cat forget the memory format, here and in every layer after it
+    return torch.cat([first, doubled], dim=2) if first.shape[2] else doubled
