@@ -80,10 +80,3 @@ def test_rows_of_the_novel_views_keep_when_and_by_what_they_were_made():
     [row] = module.rows({"rows": [view | made]})
     assert row.items() >= made.items() and row["psnr_all"] == 20.0
     assert "date" not in module.rows({"rows": [view]})[0]
-
-
-def test_every_script_that_makes_rows_records_when_and_by_which_code():
-    for path in sorted((ROOT / "experiments").glob("**/*.py")):
-        text = path.read_text(encoding="utf-8")
-        if "lvis.solvers" in text or "import restore" in text or "import solve" in text:
-            assert "today()" in text and "code_version()" in text, path
