@@ -18,7 +18,7 @@ from lvis.errors import UserError  # noqa: E402
 from lvis.evaluation.table import Row, read_rows, summary  # noqa: E402
 from lvis.files import write_text  # noqa: E402
 from lvis.paper_tables import Selection, load_experiment, page  # noqa: E402
-from lvis.paper_tables.page import WRITTEN_BY, last_run, markdown_table, outcomes  # noqa: E402
+from lvis.paper_tables.page import WRITTEN_BY, last_run, markdown_table, origin, outcomes  # noqa: E402
 
 EXPERIMENTS = ROOT / "experiments"
 # folder -> heading in the list; a folder is one table itself or holds those of a paper
@@ -72,7 +72,8 @@ def filled(folder: Path, methods: tuple[str, ...]) -> dict[Path, str]:
     rows = read_rows(folder / "results.jsonl")
     table = summary(rows, methods)
     seconds = f"\nSeconds a clip:\n\n{times(rows, methods)}\n"
-    texts = {path: f"{before}{BEGIN}\n{table}{seconds}{END}{after}"}
+    made = f"\nRows of results.jsonl: {origin(rows)}.\n"
+    texts = {path: f"{before}{BEGIN}\n{table}{seconds}{made}{END}{after}"}
     if (folder / "table.md").is_file():
         texts[folder / "table.md"] = table
     return texts

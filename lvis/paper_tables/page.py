@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
+from lvis.evaluation.table import Row
 from lvis.paper_tables.claims import Verdict, verdicts
 from lvis.paper_tables.config import NOT_RUN, OUTCOMES, Column, Experiment, Group, Number
 from lvis.paper_tables.selection import Selection, provenance
@@ -52,6 +53,21 @@ def last_run(selection: Selection) -> str:
     return dates[-1] if dates else "date not recorded"
 
 
+def origin(rows: Sequence[Row]) -> str:
+    """Dates, commits and weights of rows, and whether some have none."""
+    dates, commits = provenance(rows, "date"), [_short(c) for c in provenance(rows, "code")]
+    weights = provenance(rows, "weights")
+    known = [
+        f"run {' and '.join(dates)}" if dates else "",
+        f"commit {', '.join(dict.fromkeys(commits))}" if commits else "",
+        f"bundled weights {', '.join(weights)}" if weights else "",
+    ]
+    told = ", ".join(text for text in known if text)
+    if any(not row.get("code") or not row.get("date") for row in rows):
+        told += ("; " if told else "") + "some rows are older than the recording of date and commit"
+    return told
+
+
 def _commands(experiment: Experiment, root: Path) -> str:
     folder = experiment.folder.relative_to(root).as_posix()
     minutes = f"{experiment.minutes:g} minute{'' if experiment.minutes == 1 else 's'}"
@@ -80,24 +96,13 @@ def _origin(selection: Selection) -> str:
     if not rows:
         return f"**Not yet run.** {experiment.ours}"
     there = [name for name in files if (experiment.folder / name).is_file()]
-    dates, commits = provenance(rows, "date"), [_short(c) for c in provenance(rows, "code")]
-    weights = provenance(rows, "weights")
     where = ", ".join(f"[{name}]({name})" for name in there)
-    missing = sum(1 for row in rows if not row.get("code") or not row.get("date"))
-    known = [
-        f"run {' and '.join(dates)}" if dates else "",
-        f"commit {', '.join(dict.fromkeys(commits))}" if commits else "",
-        f"bundled weights {', '.join(weights)}" if weights else "",
-    ]
-    told = ", ".join(text for text in known if text)
-    if missing:
-        told += ("; " if told else "") + "some rows are older than the recording of date and commit"
     lines = [
-        f"Rows: {where} ({told}).",
+        f"Rows: {where} ({origin(rows)}).",
         experiment.ours,
         f"Mean over {experiment.over} ± half of its 95 % interval, n {experiment.over}.",
     ]
-    if any(commit.endswith("+") for commit in commits):
+    if any(commit.endswith("+") for commit in provenance(rows, "code")):
         lines.append("A + after a commit: files differed from it.")
     return " ".join(lines)
 
