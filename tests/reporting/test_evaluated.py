@@ -28,5 +28,5 @@ def test_a_column_without_numbers_is_said_once_with_its_reason(tmp_path):
     more = ["clips.count=1", "clips.frames=5", "clips.size=[32,32]", "clips.pictures=0"]
     evaluate(compose("evaluate", ["solver=pinv", f"output={results}", *more]))
     html = report(compose("report", [f"results={results}", f"output={output}"])).read_text()
-    assert "Peak memory cuda, not on a CUDA device" in html
+    assert "Peak memory, GPU: not on a CUDA device" in html
     assert html.count('class="soft">unmeasured</td>') == 2  # LPIPS too, in the table of means
