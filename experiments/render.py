@@ -18,10 +18,16 @@ from lvis.errors import UserError  # noqa: E402
 from lvis.evaluation.table import Row, read_rows, summary  # noqa: E402
 from lvis.files import write_text  # noqa: E402
 from lvis.paper_tables import Selection, load_experiment, page  # noqa: E402
-from lvis.paper_tables.page import WRITTEN_BY, last_run, markdown_table, outcomes  # noqa: E402
+from lvis.paper_tables.page import WRITTEN_BY, last_run, markdown_table, origin, outcomes  # noqa: E402
 
 EXPERIMENTS = ROOT / "experiments"
-PAPERS = {"instantvir": "InstantViR", "avis": "AVIS", "vision_xl": "VISION-XL"}
+# folder -> heading in the list; a folder is one table itself or holds those of a paper
+PAPERS = {
+    "overview": "All together",
+    "instantvir": "InstantViR",
+    "avis": "AVIS",
+    "vision_xl": "VISION-XL",
+}
 # README.md that a person writes -> methods in the order of its table's columns
 BY_HAND = {
     "tiny_world": ("pinv", "D(E(y))", "student", "D(E(x))"),
@@ -32,11 +38,12 @@ BEGIN, END = "<!-- begin: results.jsonl -->", "<!-- end: results.jsonl -->"
 
 def folders() -> list[Path]:
     """The folders of tables and figures, paper by paper."""
-    return [
-        path.parent
-        for paper in PAPERS
-        for path in sorted(EXPERIMENTS.glob(f"{paper}/*/config.yaml"))
-    ]
+    return [folder for paper in PAPERS for folder in of_paper(paper)]
+
+
+def of_paper(paper: str) -> list[Path]:
+    inside = EXPERIMENTS / paper
+    return sorted(path.parent for glob in ("", "*/") for path in inside.glob(f"{glob}config.yaml"))
 
 
 def rendered() -> dict[Path, str]:
@@ -65,7 +72,8 @@ def filled(folder: Path, methods: tuple[str, ...]) -> dict[Path, str]:
     rows = read_rows(folder / "results.jsonl")
     table = summary(rows, methods)
     seconds = f"\nSeconds a clip:\n\n{times(rows, methods)}\n"
-    texts = {path: f"{before}{BEGIN}\n{table}{seconds}{END}{after}"}
+    made = f"\nRows of results.jsonl: {origin(rows)}.\n"
+    texts = {path: f"{before}{BEGIN}\n{table}{seconds}{made}{END}{after}"}
     if (folder / "table.md").is_file():
         texts[folder / "table.md"] = table
     return texts
@@ -93,7 +101,7 @@ def index() -> str:
     total = 0.0
     for paper, name in PAPERS.items():
         lines = []
-        for folder in (folder for folder in folders() if folder.parent.name == paper):
+        for folder in of_paper(paper):
             experiment = load_experiment(folder / "config.yaml")
             where = folder.relative_to(EXPERIMENTS).as_posix()
             title = experiment.title.removeprefix(name).lstrip(",: ")

@@ -45,8 +45,9 @@ def entry(config_name: str) -> Callable[[Callable[[DictConfig], object]], Callab
     """
 
     def decorate(task: Callable[[DictConfig], object]) -> Callable[[], None]:
+        guarded = Guarded(task)
         launch = hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(
-            Guarded(task)
+            guarded
         )
 
         def main() -> None:
@@ -57,6 +58,15 @@ def entry(config_name: str) -> Callable[[Callable[[DictConfig], object]], Callab
                 launch()
             except (HydraException, OmegaConfBaseException) as error:
                 fail(error)
+            except OSError as error:
+                # Hydra makes the folder of a run before the task begins; what a task raises is its own
+                if guarded.running:
+                    raise
+                fail(
+                    UserError(
+                        f"cannot write {error.filename}: {error.strerror}; choose another place"
+                    )
+                )
 
         return main
 
@@ -72,10 +82,14 @@ class Guarded:
 
     def __init__(self, task: Callable[[DictConfig], object]) -> None:
         self.task = task
+        self.running = False
 
     def __call__(self, cfg: DictConfig) -> object:
+        self.running = True
         try:
-            return self.task(cfg)
+            done = self.task(cfg)
+            self.running = False
+            return done
         except UserError as error:
             fail(error)
         except InstantiationException as error:

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from lvis.config import entry, plain
 from lvis.errors import UserError
 from lvis.evaluation.clips import NamedClip, list_clips
-from lvis.evaluation.methods import METHODS, compare, methods_of
+from lvis.evaluation.methods import BASELINE, METHODS, compare, methods_of
 from lvis.evaluation.pictures import save_picture
 from lvis.evaluation.provenance import (
     code_version,
@@ -25,13 +25,14 @@ from lvis.evaluation.provenance import (
 )
 from lvis.evaluation.report import differences, protocol_tables
 from lvis.evaluation.scoring import Scoring
-from lvis.evaluation.table import Row, read_rows, summary
+from lvis.evaluation.table import Row, own_rows, read_rows, summary
 from lvis.evaluation.videos import CLEAN, MEASUREMENT, save_videos
 from lvis.files import write_text
 from lvis.metrics import Suite
 from lvis.operators import LinearOperator
 from lvis.progress import console, track
 from lvis.restoring.build import build
+from lvis.restoring.progress import say
 from lvis.solvers.base import Solver
 
 # what tells a row apart; "settings" is the digest of everything that its numbers follow from
@@ -44,10 +45,12 @@ def evaluate(cfg: DictConfig) -> list[Row]:
     """Score every method on every clip, append the rows to `<output>/results.jsonl`, write tables and pictures.
 
     Raises:
-        UserError: unreadable clips, missing weights, an unknown metric or a value out of range.
+        UserError: unreadable clips, missing weights, an unknown metric, a value out of range, a results.jsonl that is
+            not ours, or an output that cannot be written.
     """
     settings = plain(cfg)
     check(settings)
+    before = own_rows(Path(cfg.output) / "results.jsonl")
     clips = list_clips(
         settings["clips"]["source"],
         settings["clips"]["count"],
@@ -62,6 +65,8 @@ def evaluate(cfg: DictConfig) -> list[Row]:
     about = description(settings)
     cell = digest({key: about.get(key) for key in KEY if key not in ("clip", "method")})
     scoring = Scoring(suite, quality, Path(cfg.output) / "features" / cell)
+    if told := overlap(before, about, solver.name):
+        say(told)
     text = json.dumps(settings, indent=2, default=str)
     for name in ("solver", "config"):
         path = Path(cfg.output) / "configs" / f"{about[name]}.json"
@@ -92,6 +97,8 @@ def check(settings: dict) -> None:
     wanted = settings["clips"]["count"]
     if wanted is not None and wanted < 1:
         raise UserError(f"clips.count={wanted}: give 1 or more, or null for all")
+    if settings["clips"]["frames"] < 1:
+        raise UserError(f"clips.frames={settings['clips']['frames']}: give 1 or more")
 
 
 def description(settings: dict) -> Row:
@@ -114,6 +121,26 @@ def description(settings: dict) -> Row:
         "machine": machine(),
         "date": today(),
     }
+
+
+def overlap(rows: list[Row], about: Row, method: str) -> str:
+    """One sentence where `rows` has this method, task and label by other settings: one table would mix the two.
+
+    Empty for the baseline, whose rows every solver's run repeats.
+    """
+    place = ("clips", "task", "vae", "label")
+    wanted = [about[key] for key in place]
+    others = {
+        row.get("settings")
+        for row in rows
+        if [row[key] for key in place] == wanted and row["method"] == method
+    } - {about["settings"]}
+    if method == BASELINE or not others:
+        return ""
+    return (
+        f"results.jsonl has rows of {len(others)} other settings with label={about['label']} of this task; "
+        "tables show the last of each clip: give another label to keep them apart"
+    )
 
 
 def operators(cfg: DictConfig) -> tuple[LinearOperator, LinearOperator]:
@@ -140,7 +167,7 @@ def score_clips(
     """Measure, restore and score this process's share of the clips, one at a time."""
     output = Path(cfg.output)
     results = output / "results.jsonl"
-    have = {row_key(row) for row in read_rows(results)}
+    have = {row_key(row) for row in own_rows(results)}
     truth, told = operators(cfg)
     share = range(cfg.process.rank, len(clips), cfg.process.count)
     for index in track(share, description=f"{cfg.task.name} {cfg.vae.name}", unit="clips"):
@@ -182,13 +209,23 @@ def score_clips(
 
 
 def append(results: Path, rows: list[Row]) -> None:
-    """Add rows of one clip in a single write, so that several processes can share the file."""
-    results.parent.mkdir(parents=True, exist_ok=True)
+    """Add rows of one clip in a single write, so that several processes can share the file.
+
+    Raises:
+        UserError: the file cannot be written or the disk is full.
+    """
     text = "".join(json.dumps(row) + "\n" for row in rows)
-    torn = results.is_file() and results.stat().st_size and not _ends_a_line(results)
-    with results.open("a", encoding="utf-8") as file:
-        # a crash may have left half a line, which must not swallow this one
-        file.write(("\n" if torn else "") + text)
+    try:
+        results.parent.mkdir(parents=True, exist_ok=True)
+        torn = results.is_file() and results.stat().st_size and not _ends_a_line(results)
+        with results.open("a", encoding="utf-8") as file:
+            # a crash may have left half a line, which must not swallow this one
+            file.write(("\n" if torn else "") + text)
+    except OSError as error:
+        raise UserError(
+            f"cannot write {results}: {error.strerror}; make room or choose another output, and run it "
+            "again: what is there is kept"
+        ) from error
 
 
 def keep_sets(path: Path, rows: list[Row]) -> None:
@@ -203,7 +240,7 @@ def keep_sets(path: Path, rows: list[Row]) -> None:
 def write_tables(cfg: DictConfig, suite: Suite) -> list[Row]:
     """All tables of the folder from its rows; prints this run's, returns the rows."""
     output = Path(cfg.output)
-    rows = read_rows(output / "results.jsonl")
+    rows = own_rows(output / "results.jsonl")
     for label in sorted({row["label"] for row in rows}):
         labelled = [row for row in rows if row["label"] == label]
         named = {row["method"] for row in labelled}

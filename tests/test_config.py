@@ -70,3 +70,23 @@ def test_what_hydra_says_of_the_command_line_is_one_line_and_status_2(capsys, mo
     said = capsys.readouterr().err
     assert said.startswith("lvis: In 'train': Could not find 'task/inpant' Available options in")
     assert "inpaint, inpaint_plus" in said and said.count("\n") == 1
+
+
+def test_a_folder_that_hydra_cannot_make_is_one_line_and_status_2(tmp_path, capsys, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.delenv("LVIS_DEBUG", raising=False)
+    monkeypatch.setattr(sys, "argv", ["lvis-evaluate", "-m", f"output={tmp_path}/file/out"])
+    with pytest.raises(SystemExit) as stop:
+        entry("evaluate")(lambda cfg: None)()
+    assert stop.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"lvis: cannot write {tmp_path}/file") and said.count("\n") == 1
+
+
+def test_what_a_task_raises_of_the_system_is_not_taken_for_an_output(monkeypatch):
+    def task(cfg):
+        raise FileNotFoundError("a bug")
+
+    monkeypatch.setattr(sys, "argv", ["lvis-evaluate"])
+    with pytest.raises(FileNotFoundError):
+        entry("evaluate")(task)()

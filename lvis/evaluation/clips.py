@@ -41,8 +41,8 @@ def list_clips(
         count: the first so many; None for all, of synthetic clips 8.
 
     Raises:
-        UserError: a path that is not there, a folder or shard without videos, two clips of one name; when loaded, a
-            video that is unreadable or shorter than `frames`.
+        UserError: a path that is not there, a folder or shard without videos, fewer clips than `count`, two clips of
+            one name; when loaded, a video that is unreadable or shorter than `frames`.
     """
     if source == "synthetic":
         videos = SyntheticVideos(seed, frames, size, "val", length=count or SYNTHETIC_CLIPS)
@@ -51,7 +51,14 @@ def list_clips(
             for index in range(len(videos))
         ]
     paths = [source] if isinstance(source, str) else source
-    clips = [clip for path in paths for clip in _expand(str(path), frames, size)][:count]
+    if not paths:
+        raise UserError("clips.source=[] names nothing; give videos, folders or shards")
+    found = [clip for path in paths for clip in _expand(str(path), frames, size)]
+    if count is not None and len(found) < count:
+        raise UserError(
+            f"clips.count={count}: clips.source has {len(found)}; lower it, or give null for all of them"
+        )
+    clips = found[:count]
     twice = [name for name, times in Counter(clip.name for clip in clips).items() if times > 1]
     if twice:
         raise UserError(
@@ -74,6 +81,10 @@ def _synthetic(videos: SyntheticVideos, index: int) -> Tensor:
 
 def _expand(path: str, frames: int, size: tuple[int, int]) -> list[NamedClip]:
     place = Path(path)
+    if not place.exists():
+        raise UserError(
+            f"clips.source: {path} does not exist; give a video, a folder or a tar shard that does"
+        )
     if place.suffix == ".tar":
         return _of_shard(place, frames, size)
     if not place.is_dir() or _holds_images(place):

@@ -7,7 +7,11 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+from lvis.errors import UserError
+
 Row = dict[str, Any]
+# what the tables read of every row
+NEEDED = ("clips", "clip", "task", "vae", "label", "method", "psnr", "ssim")
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -20,6 +24,27 @@ def read_rows(path: Path) -> list[Row]:
             rows.append(json.loads(line))
         except json.JSONDecodeError:
             continue
+    return rows
+
+
+def own_rows(path: Path) -> list[Row]:
+    """`read_rows` of a file that must be lvis.evaluate's.
+
+    Raises:
+        UserError: an unreadable file, or a row without what the tables need.
+    """
+    try:
+        rows = read_rows(path)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise UserError(f"{path} cannot be read: {reason}; choose another output") from error
+    for row in rows:
+        known = row if isinstance(row, dict) else {}
+        missing = [key for key in NEEDED if key not in known]
+        if missing:
+            raise UserError(
+                f"{path} has a row without {missing[0]}, which lvis.evaluate has not written; choose another output"
+            )
     return rows
 
 

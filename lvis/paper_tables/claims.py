@@ -28,7 +28,8 @@ def verdicts(selection: Selection, claim: Claim) -> list[Verdict]:
     """`claim` on every set of clips and group that it is about.
 
     It holds where the 95 % interval of the paired difference lies on the paper's side of zero, does not where it
-    lies on the other, and cannot be seen where it includes zero or has one clip only.
+    lies on the other, and cannot be seen where it includes zero, has one clip only, or where both rows were run
+    and the column is measured in none of one's clips.
     """
     if claim.outcome:
         return [Verdict(claim, "", "", claim.outcome, None, None)]
@@ -51,6 +52,9 @@ def verdicts(selection: Selection, claim: Claim) -> list[Verdict]:
             numbers = [value for value in map(exact, theirs) if value is not None]
             paper = numbers[0] - numbers[1] if len(numbers) == len(theirs) else None
             outcome = judge(difference, column)
+            rows = [selection.of(clips, group, lines[name]) for name in (claim.ahead, claim.behind)]
+            if all(rows) and not (first and second):
+                outcome = UNSEEN
             found.append(Verdict(claim, clips, group.name, outcome, difference, paper))
     return found
 

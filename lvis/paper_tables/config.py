@@ -54,12 +54,16 @@ class Group:
 
 @dataclass(frozen=True)
 class Line:
-    """One row of the table. `select` is None where we have no such row, and `note` says why."""
+    """One row of the table. `select` is None where we have no such row, and `note` says why.
+
+    `absent` says of groups (by id) why this row can have no number there.
+    """
 
     id: str
     name: str
     select: Mapping[str, Any] | None
     note: str
+    absent: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,9 @@ class Claim:
 class Experiment:
     """A config.yaml, checked.
 
-    `numbers` is the paper's: group -> row -> column -> number as printed. `over` names what means are over.
+    `paper` is empty for a table that no paper has. `numbers` is the paper's: group -> row -> column -> number as
+    printed. `over` names what means are over. `together` puts all groups into one table, under this heading of
+    their names. `picture` is a file beside the README, shown where it is there.
     """
 
     folder: Path
@@ -103,6 +109,8 @@ class Experiment:
     more: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
     notes: str = ""
     over: str = "clips"
+    together: str = ""
+    picture: str = ""
 
     def paper_number(self, group: str, row: str, column: str) -> Number | None:
         return self.numbers.get(group, {}).get(row, {}).get(column)
@@ -110,11 +118,10 @@ class Experiment:
 
 _KEYS = {
     "title", "paper", "ours", "comparable", "full", "minutes", "results", "clips", "select", "columns", "groups",
-    "rows", "numbers", "claims", "more", "notes", "over",
+    "rows", "numbers", "claims", "more", "notes", "over", "together", "picture",
 }  # fmt: skip
 _REQUIRED = (
     "title",
-    "paper",
     "ours",
     "comparable",
     "full",
@@ -141,14 +148,15 @@ def load_experiment(path: Path) -> Experiment:
     missing = [key for key in _REQUIRED if raw.get(key) in (None, "")]
     if missing:
         raise UserError(f"{path} has no {missing[0]}; every table needs one")
-    _known(path, "paper.", raw["paper"], {"name", "where", "setup"})
+    paper = raw.get("paper") or {}
+    _known(path, "paper.", paper, {"name", "where", "setup"})
     columns = {key: _column(path, key, value) for key, value in raw["columns"].items()}
     groups = tuple(_group(path, value, columns) for value in raw.get("groups") or [{"id": "all"}])
-    rows = tuple(_line(path, value) for value in raw["rows"])
+    rows = tuple(_line(path, value, groups) for value in raw["rows"])
     experiment = Experiment(
         folder=path.parent,
         title=raw["title"],
-        paper={"setup": "", **raw["paper"]},
+        paper={"setup": "", **paper} if paper else {},
         ours=_text(raw["ours"]),
         comparable=_text(raw["comparable"]),
         full=raw["full"].strip(),
@@ -164,6 +172,8 @@ def load_experiment(path: Path) -> Experiment:
         more=tuple(raw.get("more") or ()),
         notes=(raw.get("notes") or "").strip(),
         over=raw.get("over", "clips"),
+        together=raw.get("together", ""),
+        picture=raw.get("picture", ""),
     )  # fmt: skip
     return experiment
 
@@ -190,12 +200,15 @@ def _group(path: Path, raw: Any, columns: Mapping[str, Column]) -> Group:
     return Group(raw["id"], raw.get("name", ""), raw.get("select") or {}, wanted)
 
 
-def _line(path: Path, raw: Any) -> Line:
-    _known(path, "rows.", raw, {"id", "name", "select", "note"})
+def _line(path: Path, raw: Any, groups: Sequence[Group]) -> Line:
+    _known(path, "rows.", raw, {"id", "name", "select", "note", "absent"})
     select, note = raw.get("select"), raw.get("note", "")
     if select is None and not note:
         raise UserError(f"{path}: the row {raw['id']} selects nothing; say why in its note")
-    return Line(raw["id"], raw.get("name", raw["id"]), select, note)
+    absent = {key: _text(text) for key, text in (raw.get("absent") or {}).items()}
+    for key in absent:
+        _defined(path, f"rows.{raw['id']}.absent", key, {group.id: None for group in groups})
+    return Line(raw["id"], raw.get("name", raw["id"]), select, note, absent)
 
 
 def _claim(

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
+from lvis.evaluation.table import Row
 from lvis.paper_tables.claims import Verdict, verdicts
 from lvis.paper_tables.config import NOT_RUN, OUTCOMES, Column, Experiment, Group, Number
 from lvis.paper_tables.selection import Selection, provenance
@@ -19,7 +20,7 @@ def page(experiment: Experiment, root: Path) -> str:
     """The whole page; `root` is the repository, which its paths are relative to."""
     selection = Selection(experiment)
     parts = [WRITTEN_BY, f"# {experiment.title}", _commands(experiment, root)]
-    parts += ["## Last result", _origin(selection), *_results(selection)]
+    parts += ["## Last result", _origin(selection), *_results(selection), _picture(selection)]
     parts += _elsewhere(selection)
     if experiment.claims:
         parts += ["## Verdict", *_verdict(selection)]
@@ -52,12 +53,32 @@ def last_run(selection: Selection) -> str:
     return dates[-1] if dates else "date not recorded"
 
 
+def origin(rows: Sequence[Row]) -> str:
+    """Dates, commits and weights of rows, and whether some have none."""
+    dates, commits = provenance(rows, "date"), [_short(c) for c in provenance(rows, "code")]
+    weights = provenance(rows, "weights")
+    known = [
+        f"run {' and '.join(dates)}" if dates else "",
+        f"commit {', '.join(dict.fromkeys(commits))}" if commits else "",
+        f"bundled weights {', '.join(weights)}" if weights else "",
+    ]
+    told = ", ".join(text for text in known if text)
+    if any(not row.get("code") or not row.get("date") for row in rows):
+        told += ("; " if told else "") + "some rows are older than the recording of date and commit"
+    return told
+
+
 def _commands(experiment: Experiment, root: Path) -> str:
     folder = experiment.folder.relative_to(root).as_posix()
     minutes = f"{experiment.minutes:g} minute{'' if experiment.minutes == 1 else 's'}"
+    paper = experiment.paper
+    about = (
+        [f"The paper: {paper['name']}, {paper['where']}. {paper['setup']}".strip(), ""]
+        if paper
+        else []
+    )
     lines = [
-        f"The paper: {experiment.paper['name']}, {experiment.paper['where']}. {experiment.paper['setup']}".strip(),
-        "",
+        *about,
         f"In the tiny world, about {minutes} on one core where nothing is there yet:",
         "",
         f"    {folder}/run.sh",
@@ -75,24 +96,13 @@ def _origin(selection: Selection) -> str:
     if not rows:
         return f"**Not yet run.** {experiment.ours}"
     there = [name for name in files if (experiment.folder / name).is_file()]
-    dates, commits = provenance(rows, "date"), [_short(c) for c in provenance(rows, "code")]
-    weights = provenance(rows, "weights")
     where = ", ".join(f"[{name}]({name})" for name in there)
-    missing = sum(1 for row in rows if not row.get("code") or not row.get("date"))
-    known = [
-        f"run {' and '.join(dates)}" if dates else "",
-        f"commit {', '.join(dict.fromkeys(commits))}" if commits else "",
-        f"bundled weights {', '.join(weights)}" if weights else "",
-    ]
-    told = ", ".join(text for text in known if text)
-    if missing:
-        told += ("; " if told else "") + "some rows are older than the recording of date and commit"
     lines = [
-        f"Rows: {where} ({told}).",
+        f"Rows: {where} ({origin(rows)}).",
         experiment.ours,
         f"Mean over {experiment.over} ± half of its 95 % interval, n {experiment.over}.",
     ]
-    if any(commit.endswith("+") for commit in commits):
+    if any(commit.endswith("+") for commit in provenance(rows, "code")):
         lines.append("A + after a commit: files differed from it.")
     return " ".join(lines)
 
@@ -107,16 +117,53 @@ def _results(selection: Selection) -> list[str]:
         return []
     parts = []
     for clips in selection.clip_sets():
+        of_clips = f"{clips} clips" if clips else ""
+        if experiment.together:
+            parts.append(_titled(of_clips, _whole(selection, clips)))
+            continue
         for group in experiment.groups:
             columns = [experiment.columns[name] for name in group.columns]
             columns = [column for column in columns if _measured(selection, group, column)]
-            if not columns:
-                continue
-            title = ", ".join(
-                text for text in (group.name, f"{clips} clips" if clips else "") if text
-            )
-            parts.append((f"**{title}**\n\n" if title else "") + _block(selection, clips, group, columns))  # fmt: skip
+            if columns:
+                title = ", ".join(text for text in (group.name, of_clips) if text)
+                parts.append(_titled(title, _block(selection, clips, group, columns)))
     return parts
+
+
+def _titled(title: str, table: str) -> str:
+    return f"**{title}**\n\n{table}" if title else table
+
+
+def _whole(selection: Selection, clips: str) -> str:
+    """All groups in one table; a row that a group cannot have says why in place of its first number."""
+    experiment = selection.experiment
+    columns = [
+        column
+        for column in experiment.columns.values()
+        if any(_measured(selection, group, column) for group in experiment.groups)
+    ]
+    lines = []
+    for group in experiment.groups:
+        for row in experiment.rows:
+            means = [selection.mean(clips, group, row, column) for column in columns]
+            count = max((mean.count for mean in means if mean), default=0)
+            cells = [
+                mean.show(column.digits) if mean else NOTHING
+                for mean, column in zip(means, columns, strict=True)
+            ]
+            if not count:
+                cells[0] = row.absent.get(group.id) or row.note or NOT_RUN
+            lines.append([group.name, row.name, str(count) if count else NOTHING, *cells])
+    return markdown_table(
+        [experiment.together, "", "n", *(column.heading for column in columns)], lines
+    )
+
+
+def _picture(selection: Selection) -> str:
+    """The experiment's picture, which is of its rows: none without them."""
+    experiment = selection.experiment
+    there = experiment.picture and (experiment.folder / experiment.picture).is_file()
+    return f"![{experiment.title}]({experiment.picture})" if there and selection.used() else ""
 
 
 def _block(selection: Selection, clips: str, group: Group, columns: Sequence[Column]) -> str:

@@ -1,6 +1,7 @@
 """The rows of results files that one table shows, and their means."""
 
 from collections.abc import Iterable, Mapping
+from math import isfinite
 from typing import Any
 
 from lvis.evaluation.statistics import Interval, interval
@@ -92,7 +93,7 @@ def provenance(rows: Iterable[Row], key: str) -> list[str]:
 def _value(row: Row, column: Column) -> float | None:
     for key in column.keys:
         value = _rate(row) if key == RATE else row.get(key)
-        if isinstance(value, int | float) and not isinstance(value, bool):
+        if isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value):
             return float(value)
     return None
 

@@ -68,6 +68,7 @@ def write_page(rows: Sequence[Row], output: Path, settings: PageSettings) -> Pat
             return Markup(f'width="{image.width}" height="{image.height}"')
 
     environment.filters |= {"link": link, "size": size}
+    unmeasured = [q for q in columns if not _measured(q, found)]
     html = environment.get_template("page.html.j2").render(
         settings=settings,
         columns=columns,
@@ -76,7 +77,8 @@ def write_page(rows: Sequence[Row], output: Path, settings: PageSettings) -> Pat
         configs=configs.differences(rows),
         count=len(rows),
         colours=COLOURS,
-        unmeasured={q.name for q in columns if not _measured(q, found)},
+        unmeasured={q.name for q in unmeasured},
+        reasons=[(q, reason) for q in unmeasured if (reason := _reason(q, rows))],
     )
     write_text(output / "index.html", html)
     return output / "index.html"
@@ -144,3 +146,9 @@ def _overview(
 
 def _measured(column: Quantity, found: Sequence[Section]) -> bool:
     return any(column.name in entry.values for section in found for entry in section.entries)
+
+
+def _reason(column: Quantity, rows: Sequence[Row]) -> str:
+    """What the first row that says so gives as the reason for a column without numbers."""
+    told = (row.get("unmeasured") for row in rows)
+    return next((str(one[column.name]) for one in told if one and column.name in one), "")

@@ -1,13 +1,16 @@
 """How a numeric column of results.jsonl is named, rounded and read: which way is better, in which unit."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 RATE = "frames_per_second"
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """A column. `better` is +1 (higher), -1 (lower) or 0 (unknown); `speed` marks what is no quality."""
+    """A column. `better` is +1 (higher), -1 (lower) or 0 (unknown); `speed` marks what is no quality.
+
+    `zero` is for what is best at zero, on neither side of it; `better` is 0 there.
+    """
 
     name: str
     title: str
@@ -15,11 +18,16 @@ class Quantity:
     digits: int = 3
     better: int = 0
     speed: bool = False
+    zero: bool = False
 
     @property
     def heading(self) -> str:
-        arrow = {1: " ↑", -1: " ↓", 0: ""}[self.better]
+        arrow = " → 0" if self.zero else {1: " ↑", -1: " ↓", 0: ""}[self.better]
         return self.title + (f" ({self.unit})" if self.unit else "") + arrow
+
+    def score(self, mean: float) -> float:
+        """Higher where `mean` is better; 0 where nobody knows."""
+        return -abs(mean) if self.zero else self.better * mean
 
     def digits_of(self, value: float) -> int:
         """Digits after the point: those of the column, none of a thousand and more."""
@@ -38,13 +46,17 @@ _KNOWN = (
     Quantity("fvd", "FVD", "", 1, -1),
     Quantity("residual", "Residual", "", 4, -1),
     Quantity("measurement_residual", "Residual", "", 4, -1),
-    Quantity("frame_difference", "Frame difference error", "", 4, -1),
-    Quantity("flicker", "Flicker error", "", 4, -1),
+    Quantity("frame_difference_error", "Frame difference error", "", 4, -1),
+    Quantity("flicker_high_band", "Flicker", "dB", 2, zero=True),
+    Quantity("residual_rms", "Residual", "", 4, -1),
+    Quantity("peak_memory_cuda", "Peak memory, GPU", "GiB", 2, -1, True),
+    Quantity("peak_memory_growth", "Peak memory, CPU", "GiB", 2, -1, True),
     Quantity(RATE, "Frames/s", "", 1, +1, True),
     Quantity("time_to_first_frame", "First frame", "s", 3, -1, True),
     Quantity("seconds", "Seconds", "s", 2, -1, True),
     Quantity("memory", "Memory", "", 1, -1, True),
-    Quantity("peak_memory", "Peak memory", "", 1, -1, True),
+    Quantity("peak_memory", "Peak memory", "GiB", 2, -1, True),
+    Quantity("passes", "Passes a frame,", "", 2, -1, True),
 )
 
 
@@ -56,7 +68,7 @@ def quantity(name: str) -> Quantity:
         if name.startswith(f"{known.name}_"):
             protocol = name.removeprefix(f"{known.name}_").replace("_", " ")
             title = f"{known.title} {protocol}"
-            return Quantity(name, title, known.unit, known.digits, known.better, known.speed)
+            return replace(known, name=name, title=title)
     return Quantity(name, name.replace("_", " "))
 
 

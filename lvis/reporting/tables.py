@@ -96,9 +96,9 @@ def _best(
         for entry in section.entries
         if entry.method not in LAST and (one := found[entry.name][column.name]) is not None
     }
-    if not column.better or len(means) < 2:
+    if not (column.better or column.zero) or len(means) < 2:
         return None
-    return max(means, key=lambda name: column.better * means[name])
+    return max(means, key=lambda name: column.score(means[name]))
 
 
 def _cell(value: Estimate | None, column: Quantity, mark: str, sign: str = "") -> Cell:

@@ -81,3 +81,11 @@ def test_two_clips_of_one_name_and_an_empty_shard_are_refused(tmp_path):
     tarfile.open(tmp_path / "empty.tar", "w").close()
     with pytest.raises(UserError, match="no videos"):
         list_clips([str(tmp_path / "empty.tar")], None, 3, (32, 32), seed=0)
+
+
+def test_fewer_clips_than_asked_for_is_one_sentence(tmp_path):
+    for name in ("a", "b"):
+        write_video(tmp_path / f"{name}.mp4")
+    assert len(list_clips(str(tmp_path), 2, 3, (32, 32), seed=0)) == 2
+    with pytest.raises(UserError, match="clips.count=3: clips.source has 2"):
+        list_clips(str(tmp_path), 3, 3, (32, 32), seed=0)

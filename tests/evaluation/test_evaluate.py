@@ -10,7 +10,7 @@ from torch import nn
 
 from lvis.config import compose
 from lvis.errors import UserError
-from lvis.evaluate import evaluate
+from lvis.evaluate import append, evaluate
 from lvis.evaluation.table import read_rows
 
 SMALL = ("solver=pinv", "task=deblur", "clips.size=[32,32]", "clips.frames=17", "clips.count=3")
@@ -145,8 +145,53 @@ def test_every_preset_names_metrics_that_exist(protocol):
         ("clips.count=0", "clips.count=0"),
         ("confidence=95", "confidence=95"),
         ("protocol.metrics=[psnr_y]", "psnr_y"),
+        ("clips.frames=0", "clips.frames=0"),
+        ("clips.source=[]", "clips.source"),
+        ("clips.source=[nowhere]", "nowhere does not exist"),
     ],
 )
-def test_a_wrong_value_is_one_sentence(tmp_path, override, says):
+def test_a_wrong_value_is_one_sentence_and_leaves_nothing_behind(tmp_path, override, says):
     with pytest.raises(UserError, match=says):
-        run(tmp_path, override)
+        run(tmp_path / "out", override)
+    assert not (tmp_path / "out" / "results.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [(b'{"clip": "a"}\n', "without clips"), (b"[1]\n", "without clips"), (b"\xff\xfe", "no text")],
+)
+def test_a_results_file_of_something_else_is_named_and_kept(tmp_path, content, says):
+    path = tmp_path / "results.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=says):
+        run(tmp_path)
+    assert path.read_bytes() == content
+
+
+def test_an_output_that_cannot_be_written_is_one_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot write"):
+        run(tmp_path / "file" / "out")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_a_disk_that_fills_up_is_one_sentence():
+    with pytest.raises(UserError, match="No space left"):
+        append(Path("/dev/full"), [{"clip": "a"}])
+
+
+def test_rows_of_other_settings_under_the_same_label_are_told(tmp_path, capsys):
+    tv = ("solver=admm_tv", "solver.iterations=1", "clips.count=1")
+    run(tmp_path, *tv)
+    run(tmp_path, "clips.count=1")
+    assert "other settings" not in capsys.readouterr().err
+    run(tmp_path, *tv, "solver.rho=0.001")
+    assert "1 other settings with label=default" in capsys.readouterr().err
+    run(tmp_path, *tv, "solver.rho=0.002", "label=another")
+    assert "other settings" not in capsys.readouterr().err
+
+
+def test_a_clip_shorter_than_a_block_is_restored(tmp_path):
+    rows = run(tmp_path, "clips.frames=4", "clips.count=1", "solver=admm_tv", "solver.iterations=1")
+    assert {row["method"] for row in rows} == {"pinv", "admm_tv"}
+    assert all(row["frames"] == 4 and row["psnr"] > 10 for row in rows)

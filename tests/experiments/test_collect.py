@@ -67,3 +67,16 @@ def test_a_solver_that_is_not_there_skips_the_table(tmp_path):
     assert (
         done.returncode == 0 and done.stdout == "skipped: conf/solver has no nobody_s_solver.yaml\n"
     )
+
+
+def test_rows_of_the_novel_views_keep_when_and_by_what_they_were_made():
+    path = ROOT / "experiments" / "avis" / "figure5" / "rows.py"
+    spec = importlib.util.spec_from_file_location("figure5_rows", path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    made = {"date": "2026-01-02", "code": "feed", "weights": "beef"}
+    view = {"scene": 0, "view": "left", "holes": 0.5, "psnr": {"avis": {"all": 20.0}}}
+    [row] = module.rows({"rows": [view | made]})
+    assert row.items() >= made.items() and row["psnr_all"] == 20.0
+    assert "date" not in module.rows({"rows": [view]})[0]

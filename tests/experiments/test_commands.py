@@ -63,7 +63,7 @@ def test_what_several_tables_share_runs_once(commands):
 def test_every_collected_file_is_one_that_a_table_reads(commands):
     targets = {c[2] for c in commands if c[0] == "experiments/collect.py"}
     read = set()
-    for path in (ROOT / "experiments").glob("*/*/config.yaml"):
+    for path in (ROOT / "experiments").glob("**/config.yaml"):
         for line in path.read_text(encoding="utf-8").splitlines():
             if line.startswith("results:"):
                 names = line.partition("[")[2].rstrip("]").split(",")

@@ -86,6 +86,42 @@ def test_one_clip_and_no_shared_clip_show_nothing(write):
     assert outcome(write(rows("a", 30) + apart)) == ["not yet run"]
 
 
+def test_equal_rows_and_numbers_that_are_none_show_nothing(write):
+    assert outcome(write(rows("a", 30, 31) + rows("b", 30, 31))) == ["cannot be seen"]
+    broken = rows("a", 30, float("nan")) + rows("b", 20, 21)
+    assert outcome(write(broken)) == ["cannot be seen"]  # one clip is left
+
+
+def test_a_claim_on_a_column_that_nothing_measures_was_run_and_cannot_be_seen(write):
+    claim = {"text": "a has the lower FVD.", "ahead": "a", "behind": "b", "column": "fvd"}
+    assert outcome(write(rows("a", 1, 2) + rows("b", 1, 2), claims=[claim])) == ["cannot be seen"]
+    assert outcome(write(rows("a", 1, 2), claims=[claim])) == ["not yet run"]
+
+
+def test_one_table_of_all_groups_says_in_each_cell_why_there_is_no_number(write, tmp_path):
+    groups = [
+        {"id": task, "name": f"the {task}", "select": {"task": task}} for task in ("deblur", "sr4")
+    ]
+    experiment = write(
+        rows("a", 30, 31) + rows("a", 20, 21, task="sr4") + rows("b", 29, 29),
+        paper=None,
+        groups=groups,
+        rows=[*CONFIG["rows"][:1], CONFIG["rows"][1] | {"absent": {"sr4": "blurs only"}}, CONFIG["rows"][2]],
+        numbers={},
+        claims=[],
+        together="task",
+        picture="points.png",
+    )  # fmt: skip
+    text = page(experiment, tmp_path.parent)
+    assert "The paper" not in text and "| task |  | n | PSNR (dB) ↑ | Time (s) ↓ |" in text
+    assert "| the sr4 | method a | 2 | 20.50 ± 6.35 | 1.0 ± 0.0 |" in text
+    assert "| the sr4 | method b | - | blurs only | - |" in text
+    assert "| the deblur | method c | - | not implemented | - |" in text
+    assert "points.png" not in text
+    (tmp_path / "points.png").write_bytes(b"")
+    assert "(points.png)" in page(experiment, tmp_path.parent)
+
+
 def test_of_a_clip_that_was_measured_again_the_last_row_counts(write):
     experiment = write(rows("a", 10, 10) + rows("a", 20, 22))
     found = Selection(experiment).mean(
@@ -144,6 +180,7 @@ def test_the_page_names_dates_commits_and_weights(write, tmp_path):
         ({"claims": [{"text": "", "ahead": "z", "behind": "b", "column": "psnr"}]}, "names z"),
         ({"claims": [{"text": "x", "outcome": "cannot be seen"}]}, "say why"),
         ({"claims": [{"text": "x", "outcome": "maybe"}]}, "names maybe"),
+        ({"rows": [{"id": "a", "select": {}, "absent": {"sr9": "x"}}]}, "absent names sr9"),
         ({"columns": {"psnr": {"from": "psnr"}}}, "columns.psnr.better=None"),
     ],
 )

@@ -21,3 +21,12 @@ def test_what_an_evaluation_keeps_is_played(tmp_path):
     assert html.count('class="board"') == 1
     assert 'class="still"' in html
     assert sorted(path.name for path in results.iterdir()) == before
+
+
+def test_a_column_without_numbers_is_said_once_with_its_reason(tmp_path):
+    results, output = tmp_path / "results", tmp_path / "page"
+    more = ["clips.count=1", "clips.frames=5", "clips.size=[32,32]", "clips.pictures=0"]
+    evaluate(compose("evaluate", ["solver=pinv", f"output={results}", *more]))
+    html = report(compose("report", [f"results={results}", f"output={output}"])).read_text()
+    assert "Peak memory, GPU: not on a CUDA device" in html
+    assert html.count('class="soft">unmeasured</td>') == 2  # LPIPS too, in the table of means

@@ -149,3 +149,19 @@ def test_differences_are_coloured_where_the_interval_excludes_zero(tmp_path):
     }
     assert lines[0].cells[0].text == "+5.10"
     assert lines[1].cells[0].text == "−5.10"
+
+
+def test_what_is_best_at_zero_is_not_best_below_it(tmp_path):
+    values = {"smeared": -11.8, "right": -0.4, "flickering": 3.0}
+    rows = [row(method, "a", 20, flicker_high_band=value) for method, value in values.items()]
+    [section] = sections(loaded(tmp_path, rows))
+    column = quantity("flicker_high_band")
+    assert column.heading == "Flicker (dB) → 0"
+    marks = {line.name: line.cells[0].mark for line in means(section, [column], 0.95)}
+    assert marks == {"smeared": "", "right": "best", "flickering": ""}
+
+
+def test_what_a_solver_takes_is_no_quality():
+    names = ("peak_memory_growth", "passes_image_prior", "time_to_first_frame")
+    assert all(quantity(name).speed and quantity(name).better < 0 for name in names)
+    assert quantity("peak_memory_growth").unit == "GiB"

@@ -12,6 +12,7 @@ def rows(results: dict) -> list[dict]:
     """A row a view and method: PSNR (dB) against the true view, over all pixels, those seen and those open."""
     found = []
     for view in results["rows"]:
+        made = {key: view[key] for key in ("date", "code", "weights") if key in view}
         for method, scores in view["psnr"].items():
             found.append(
                 {
@@ -20,6 +21,7 @@ def rows(results: dict) -> list[dict]:
                     "clip": f"scene{view['scene']}_{view['view']}",
                     "missing_share": view["holes"],
                     **{f"psnr_{part}": value for part, value in scores.items()},
+                    **made,
                 }
             )
     return found

@@ -7,6 +7,7 @@ go to outputs/novel_views.
 """
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -19,6 +20,7 @@ from lvis.config import compose
 from lvis.data.frames import DEFAULT_RATE, VideoInfo, to_frames, to_video
 from lvis.data.novel_views import Pinhole, Trajectory
 from lvis.data.video import open_sink, open_source
+from lvis.evaluation.provenance import code_version, today
 from lvis.files import replacing, write_text
 from lvis.restore import restore
 from lvis.restoring.comparison import SideBySide
@@ -128,10 +130,14 @@ def draw(pictures: dict[str, dict[str, np.ndarray]]) -> None:
 def main() -> None:
     target = HERE / "results.json"
     rows = json.loads(target.read_text())["rows"] if target.exists() else []
+    made = {"date": today(), "code": code_version()}
+    if weights := os.environ.get("WEIGHTS_DIGEST"):  # of experiments/evaluation.sh
+        made["weights"] = weights
     for seed in map(int, sys.argv[1:]):
         pictures = {}
         for view in VIEWS:
             row, pictures[view] = measure(seed, view)
+            row |= made
             same = (seed, view)
             rows = [old for old in rows if (old["scene"], old["view"]) != same] + [row]
         if seed == 0:
