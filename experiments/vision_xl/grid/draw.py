@@ -2,8 +2,8 @@
 
     python experiments/vision_xl/grid/draw.py RESULTS OUTPUT [--clips synthetic]
 
-RESULTS is the folder of evaluations with label=grid and clips.videos; OUTPUT gets <clip>_<task>.png. The numbers over the
-columns are PSNR in dB, of the tensors; the videos are H.264, which is finer than what can be seen.
+RESULTS is the folder of evaluations with label=grid and clips.videos; OUTPUT gets <clip>_<task>.png. Over the columns
+is PSNR in dB, of the tensors; the videos are H.264, finer than what can be seen.
 """
 
 import argparse
@@ -39,16 +39,18 @@ SOLVERS = {
 
 
 def draw(results: Path, output: Path, clips: str) -> list[Path]:
-    """A picture for each clip of the set `clips` and each task.
+    """A picture for each clip of the set `clips` and each task, of the solvers whose videos are there.
 
     Raises:
-        UserError: no rows with label=grid of these clips, or a video that is not there.
+        UserError: no videos with label=grid of these clips, or one that cannot be read.
     """
     # of several rows of one thing the last counts
     rows = {
         (row["clip"], row["task"], row["method"]): row
         for row in read_rows(results / "results.jsonl")
         if row["label"] == "grid" and row["clips"] == clips and row["method"] in SOLVERS
+        # an evaluation that was interrupted leaves rows without videos
+        if video_path(results, row, row["method"]).is_file()
     }
     if not rows:
         raise UserError(
