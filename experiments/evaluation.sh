@@ -14,6 +14,7 @@ outputs=${EXPERIMENTS_OUTPUT:-outputs/experiments/$weights}
 bf16=(model.teacher_vae.encode_dtype=bfloat16 model.teacher_vae.decode_dtype=bfloat16)
 bf16+=(model.vaes.lean.encode_dtype=bfloat16 model.vaes.lean.decode_dtype=bfloat16)
 average=task.operator.filter=average   # AVIS's and VISION-XL's x4 pools; conf/task/sr4.yaml has InstantViR's cubic
+circular=task.operator.inner.border=circular   # VISION-XL's mean of 7 frames; conf/task/*_plus.yaml look back, to stream
 
 # once COMMAND ...: not again where the same command has ended well for these weights
 once() {

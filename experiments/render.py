@@ -31,7 +31,7 @@ PAPERS = {
 # README.md that a person writes -> methods in the order of its table's columns
 BY_HAND = {
     "tiny_world": ("pinv", "D(E(y))", "student", "D(E(x))"),
-    "baselines": ("pinv", "admm_tv", "svi", "dps"),
+    "baselines": ("pinv", "admm_tv", "svi", "dps", "lvtino", "diffir2vr"),
 }
 BEGIN, END = "<!-- begin: results.jsonl -->", "<!-- end: results.jsonl -->"
 

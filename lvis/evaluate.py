@@ -195,6 +195,7 @@ def score_clips(
                 **scores[method].values,
                 "seconds": restoration.seconds,
                 "time_to_first_frame": restoration.time_to_first_frame,
+                **{f"passes_{name}": number for name, number in restoration.passes.items()},
                 "unmeasured": scores[method].unmeasured,
             }
             for method, restoration in restored.items()

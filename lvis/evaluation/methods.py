@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from lvis.benchmarking.machine import PeakMemory
+from lvis.memory import give_back_freed_memory
 from lvis.metrics import Clock, psnr_frames, ssim_frames
 from lvis.operators import LinearOperator
 from lvis.solvers.base import Solver
@@ -20,9 +22,13 @@ METHODS = (BASELINE, MEASURED, STUDENT, "avis", "avis_flash", CEILING)
 
 @dataclass(frozen=True)
 class Restoration:
-    """A restored clip (1, 3, T, H, W) and how long it took (None where nothing was timed).
+    """A restored clip (1, 3, T, H, W) and what it took (None where nothing was timed).
 
-    `timings` are seconds a stage, `peak_memory` bytes on a CUDA device.
+    Attributes:
+        timings: seconds a stage.
+        peak_memory: bytes allocated on a CUDA device at the peak, weights included.
+        memory_growth: on a CPU, bytes by which the process grew at the peak, weights not included.
+        passes: forward passes of each network a frame, of solvers that count them.
     """
 
     video: Tensor
@@ -30,6 +36,8 @@ class Restoration:
     time_to_first_frame: float | None = None
     timings: Mapping[str, float] = field(default_factory=dict)
     peak_memory: int | None = None
+    memory_growth: int | None = None
+    passes: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def clock(self) -> Clock | None:
@@ -41,6 +49,7 @@ class Restoration:
             self.time_to_first_frame,
             self.timings,
             self.peak_memory,
+            self.memory_growth,
         )
 
 
@@ -54,8 +63,9 @@ def solve(
 ) -> Restoration:
     """The whole measurement y (1, 3, T, H_y, W_y) through the solver's stream, block by block."""
     on_cuda = solver.device.type == "cuda"
-    if on_cuda:
-        torch.cuda.reset_peak_memory_stats(solver.device)
+    # what the solver before has freed and the process kept would hide this one's growth
+    give_back_freed_memory()
+    memory = PeakMemory(solver.device)
     with solver.open(operator, size=size, prompt=prompt, seed=seed) as stream:
         blocks = [*stream.push(y), *stream.finish()]
     return Restoration(
@@ -63,7 +73,9 @@ def solve(
         sum(stream.timings.values()),
         stream.time_to_first_frame,
         dict(stream.timings),
-        torch.cuda.max_memory_allocated(solver.device) if on_cuda else None,
+        memory.peak if on_cuda else None,
+        None if on_cuda else memory.peak,
+        dict(stream.passes),
     )
 
 

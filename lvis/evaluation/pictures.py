@@ -1,5 +1,6 @@
 """The pictures that an evaluation keeps of a clip."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from lvis.data.frames import to_frames
 from lvis.evaluation.methods import Restoration
 from lvis.files import replacing
 from lvis.metrics import xt_slice
-from lvis.restoring.comparison import SideBySide
+from lvis.restoring.comparison import GAP, PAPER, SideBySide
 
 SMALLEST_XT = 96  # rows of pixels; a slice of few frames is drawn with each of them repeated
 
@@ -22,18 +23,37 @@ def save_picture(
 
     Beside it `<name>_xt.png`: their middle rows of pixels, through time from top to bottom.
     """
-    frame = clean.shape[2] // 2
     videos = (
         {"measurement": visible}
         | {name: r.video for name, r in restored.items()}
         | {"clean": clean}
     )
-    stills = [to_frames(video[:, :, frame : frame + 1])[0] for video in videos.values()]
-    _save(path, list(videos), stills)
-    repeats = -(-SMALLEST_XT // clean.shape[2])
-    slices = [to_frames(xt_slice(video)[None, :, None])[0] for video in videos.values()]
-    tall = [np.repeat(picture, repeats, axis=0) for picture in slices]
-    _save(path.with_name(f"{path.stem}_xt{path.suffix}"), list(videos), tall)
+    _save(path, list(videos), [still(video) for video in videos.values()])
+    slices = [xt_picture(video) for video in videos.values()]
+    _save(path.with_name(f"{path.stem}_xt{path.suffix}"), list(videos), slices)
+
+
+def save_grid(path: Path, videos: Mapping[str, Tensor]) -> None:
+    """A column for each of `videos`, caption -> (1, 3, T, H, W) in [-1, 1] of one size: its middle frame, and under it
+    its middle row of pixels through time from top to bottom."""
+    columns = []
+    for video in videos.values():
+        frame, over_time = still(video), xt_picture(video)
+        between = np.full((GAP, *frame.shape[1:]), PAPER, dtype=frame.dtype)
+        columns.append(np.concatenate([frame, between, over_time]))
+    _save(path, list(videos), columns)
+
+
+def still(video: Tensor) -> np.ndarray:
+    """The middle frame (H, W, 3) of (1, 3, T, H, W)."""
+    middle = video.shape[2] // 2
+    return to_frames(video[:, :, middle : middle + 1])[0]
+
+
+def xt_picture(video: Tensor) -> np.ndarray:
+    """The middle row of pixels over time, (n T, W, 3): each frame's row n times, so that few frames can be seen."""
+    repeats = -(-SMALLEST_XT // video.shape[2])
+    return np.repeat(to_frames(xt_slice(video)[None, :, None])[0], repeats, axis=0)
 
 
 def _save(path: Path, captions: list[str], pictures: list[np.ndarray]) -> None:

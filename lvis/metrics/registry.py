@@ -90,6 +90,7 @@ _ALL = (
     Metric("frames_per_second", "Rate", HIGHER, 0.0, INFINITY, "1/s", STREAM),
     Metric("frames_per_second_core_decode", "Rate", HIGHER, 0.0, INFINITY, "1/s", STREAM),
     Metric("peak_memory_cuda", "Peak memory", LOWER, 0.0, INFINITY, "GiB", STREAM),
+    Metric("peak_memory_growth", "Peak memory", LOWER, 0.0, INFINITY, "GiB", STREAM),
 )
 
 METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}

@@ -19,7 +19,8 @@ class Clock:
         seconds: of all stages together.
         time_to_first_frame: seconds from the first measurement to the first restored block.
         timings: seconds a stage.
-        peak_memory: bytes, of a CUDA device; None elsewhere.
+        peak_memory: bytes allocated at the peak, of a CUDA device; None elsewhere.
+        memory_growth: bytes by which the process grew at the peak, on a CPU; None elsewhere.
     """
 
     frames: int
@@ -27,6 +28,7 @@ class Clock:
     time_to_first_frame: float | None
     timings: Mapping[str, float] = field(default_factory=dict)
     peak_memory: int | None = None
+    memory_growth: int | None = None
 
 
 def speed(name: str, clock: Clock | None) -> float:
@@ -46,12 +48,18 @@ def speed(name: str, clock: Clock | None) -> float:
         "time_to_first_frame": lambda: clock.time_to_first_frame,
         "frames_per_second": lambda: clock.frames / clock.seconds if clock.seconds else None,
         "frames_per_second_core_decode": lambda: clock.frames / core if core else None,
-        "peak_memory_cuda": lambda: None if clock.peak_memory is None else clock.peak_memory / _GIB,
+        "peak_memory_cuda": lambda: _gib(clock.peak_memory),
+        "peak_memory_growth": lambda: _gib(clock.memory_growth),
     }[name]()
     if value is None:
         reasons = {
             "peak_memory_cuda": "not on a CUDA device",
+            "peak_memory_growth": "not on a CPU",
             "frames_per_second_core_decode": "the solver has no transformer or decoder",
         }
         raise Unmeasured(reasons.get(name, "the stream gave no time"))
     return value
+
+
+def _gib(count: int | None) -> float | None:
+    return None if count is None else count / _GIB

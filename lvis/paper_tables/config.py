@@ -23,7 +23,8 @@ class Column:
     """A metric.
 
     Attributes:
-        keys: names in results.jsonl, the first that a row has counts; none where we have no way to measure it.
+        keys: names in results.jsonl, the first that a row has counts; none where we have no way to measure it. Two
+            with " / " between them are a quotient, as "frames / seconds".
         better: +1 where higher is better, -1 where lower is.
         unmeasured: why there is no number, for the page, where no row says so itself.
     """

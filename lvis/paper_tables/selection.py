@@ -8,8 +8,7 @@ from lvis.evaluation.statistics import Interval, interval
 from lvis.evaluation.table import Row, read_rows
 from lvis.paper_tables.config import Column, Experiment, Group, Line
 
-# frames of a clip over seconds of the whole stream, for rows of protocols without a rate of their own
-RATE = "frames / seconds"
+QUOTIENT = " / "
 CONFIDENCE = 0.95
 # what one value belongs to: of several rows of one unit the last counts
 _UNIT = ("clips", "task", "clip", "seed")
@@ -92,12 +91,12 @@ def provenance(rows: Iterable[Row], key: str) -> list[str]:
 
 def _value(row: Row, column: Column) -> float | None:
     for key in column.keys:
-        value = _rate(row) if key == RATE else row.get(key)
+        value = _quotient(row, *key.split(QUOTIENT)) if QUOTIENT in key else row.get(key)
         if isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value):
             return float(value)
     return None
 
 
-def _rate(row: Row) -> float | None:
-    seconds, frames = row.get("seconds"), row.get("frames")
-    return frames / seconds if seconds and frames else None
+def _quotient(row: Row, upper: str, lower: str) -> float | None:
+    above, below = row.get(upper), row.get(lower)
+    return above / below if above and below else None

@@ -67,6 +67,8 @@ class Stream(ABC):
         timings: seconds spent a stage so far: operator, encode, transformer, decode.
         time_to_first_frame: seconds from the first push to the first restored block; None before.
         frames: restored frames so far.
+        passes: forward passes of each network a frame, once the clip is done; only solvers that
+            restore the whole clip at once count them (lvis.benchmark counts those of the others).
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class Stream(ABC):
         self.timings = dict.fromkeys(STAGES, 0.0)
         self.time_to_first_frame: float | None = None
         self.frames = 0
+        self.passes: dict[str, float] = {}
         self._measured_size = measurement_size(operator, size)
         self._first_block, self._later_block = block_frames(solver.block_size)
         self._buffer = BlockBuffer(self._first_block, self._later_block)

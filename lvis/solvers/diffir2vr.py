@@ -163,6 +163,8 @@ class DiffIR2VRStream(WholeClipStream):
         prior = FramewisePrior(solver.prior)
         x = self.operator.pinv(measurement).clamp(-1, 1)
         clips = [self._groups(clip) for clip in self._before_flow(x)]
+        # both ways: of every frame to its keyframe, and of every keyframe but the first to another
+        flows = sum(2 * (count + len(groups) - 1) for groups in clips)
         noisy = self._noised(prior, x)
         for step, t in enumerate(solver.times):
             share = solver.prior.alpha_bar(t)
@@ -181,7 +183,7 @@ class DiffIR2VRStream(WholeClipStream):
                 # what the corrected estimate leaves of z_t (DiffPIR, Eq. 14), not what was predicted
                 noise = (noisy - share**0.5 * latents) / (1 - share) ** 0.5
                 noisy = renoise(latents, noise, self._draw_common(latents), reached, solver.eta)
-        self.passes["image_prior"] = prior.passes / (self.batch * count)
+        self.count_passes({**prior.passes, "flow": flows}, count)
         return x
 
     def _noised(self, prior: FramewisePrior, x: Tensor) -> Tensor:

@@ -97,7 +97,7 @@ class DPSStream(WholeClipStream):
             noisy = mean - solver.step_size * as_video(gradient, self.batch)
             if following >= 0:
                 noisy = noisy + spread * draw(shape, self._generator, self.device)
-        self.passes["prior"] = patchwise.passes / (self.batch * count)
+        self.count_passes({"image_prior": patchwise.passes}, count)
         return noisy
 
     def _likelihood_gradient(self, clean: Tensor, measurement: Tensor) -> Tensor:

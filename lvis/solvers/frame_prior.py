@@ -39,26 +39,29 @@ class FramewisePrior:
     """A prior on videos (B, 3, T, H, W) of any size and their latents (B, 4, T, h, w).
 
     Attributes:
-        passes: frames that went through the denoiser so far.
+        passes: frames that went through the prior, its encoder and its decoder so far.
     """
 
     def __init__(self, prior: FramePrior) -> None:
-        self.prior, self.passes = prior, 0
+        self.prior = prior
+        self.passes = dict.fromkeys(("image_prior", "image_encoder", "image_decoder"), 0)
 
     def encode(self, video: Tensor) -> Tensor:
         """Latents of a video, whose sides are padded for the prior."""
+        self.passes["image_encoder"] += video.shape[0] * video.shape[2]
         stride = self.prior.stride
         sides = tuple(-(-side // stride) * stride for side in video.shape[3:])
         return by_frames(self.prior.encode, pad_to(video, sides))
 
     def decode(self, latents: Tensor, size: tuple[int, int]) -> Tensor:
         """The video of latents, cropped to `size`, in [-1, 1]."""
+        self.passes["image_decoder"] += latents.shape[0] * latents.shape[2]
         video = by_frames(self.prior.decode, latents)
         return video[..., : size[0], : size[1]].float().clamp(-1, 1)
 
     def noise(self, latents: Tensor, timestep: int) -> Tensor:
         """The predicted noise of latents, all at the same timestep."""
-        self.passes += latents.shape[0] * latents.shape[2]
+        self.passes["image_prior"] += latents.shape[0] * latents.shape[2]
         return by_frames(lambda frames: self.prior.noise(frames, timestep), latents)
 
 

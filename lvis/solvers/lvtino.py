@@ -150,8 +150,10 @@ class LVTINOStream(WholeClipStream):
             x = self._video_turn(x, level)
             if i < last or solver.final_correction:
                 x = self._prox(x, measurement, solver.video_gammas[i])
-        self.passes["video_prior"] = float(len(solver.levels))
-        self.passes["image_prior"] = images.passes / (self.batch * frames)
+        # every turn takes the whole clip through all three
+        turns = dict.fromkeys(("video_prior", "video_encoder", "video_decoder"), len(solver.levels))
+        whole = {name: count * self.batch * frames for name, count in turns.items()}
+        self.count_passes({**whole, **images.passes}, frames)
         return x
 
     def _prox(self, x: Tensor, measurement: Tensor, gamma: float) -> Tensor:

@@ -96,7 +96,7 @@ class SVIStream(WholeClipStream):
                 shared = draw(one, self._generator, self.device)
                 level = solver.prior.alpha_bar(following)
                 noisy = renoise(clean, as_video(noise, self.batch), shared, level, solver.eta)
-        self.passes["prior"] = patchwise.passes / (self.batch * count)
+        self.count_passes({"image_prior": patchwise.passes}, count)
         return clean
 
     def _consistent(self, estimate: Tensor, measurement: Tensor) -> Tensor:

@@ -17,6 +17,8 @@ from lvis.solvers.whole_clip import WholeClipStream
 
 INITIALISATIONS = ("inversion", "shared_noise", "noise")
 INVERSIONS = ("all", "first")
+# of the prior's calls -> in passes
+NETWORKS = {"unet": "image_prior", "encoder": "image_encoder", "decoder": "image_decoder"}
 
 
 class VisionXLSolver(Solver):
@@ -130,10 +132,8 @@ class VisionXLStream(WholeClipStream):
             restored = self._sample(self.operator, measurement, shared)
         else:
             restored = self._by_windows(measurement, shared, solver.window)
-        self.passes = {
-            name: (calls - before[name]) / (self.batch * count)
-            for name, calls in solver.prior.calls.items()
-        }
+        calls = solver.prior.calls
+        self.count_passes({name: calls[key] - before[key] for key, name in NETWORKS.items()}, count)
         return restored
 
     def _by_windows(self, measurement: Tensor, shared: list[Tensor], size: int) -> Tensor:

@@ -1,7 +1,7 @@
 """Streams of solvers that restore the whole clip at once: the answer comes at `finish`."""
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from torch import Tensor
@@ -14,8 +14,8 @@ from lvis.solvers.base import Solver, Stream
 class WholeClipStream(Stream):
     """Gets y of the whole clip, any length.
 
-    Attributes:
-        passes: forward passes of each network a frame (patches count each).
+    `passes` has the networks by what they are: image_prior, image_encoder, image_decoder,
+    video_prior, video_encoder, video_decoder, and flow for optical flow.
     """
 
     def __init__(
@@ -30,7 +30,6 @@ class WholeClipStream(Stream):
                 f"solver={solver.name} needs A^T itself, not adjoint=official; set adjoint=exact"
             )
         super().__init__(solver, operator, size, batch, whole_clip=True)
-        self.passes: dict[str, float] = {}
 
     @abstractmethod
     def restore_clip(self, measurement: Tensor) -> Tensor:
@@ -41,6 +40,13 @@ class WholeClipStream(Stream):
 
     def restore_block(self, visible: Tensor) -> Tensor:
         return visible
+
+    def count_passes(self, images: Mapping[str, int], frames: int) -> None:
+        """Set `passes`, by how many images went through each network for clips of `frames`.
+
+        Patches count each.
+        """
+        self.passes = {name: count / (self.batch * frames) for name, count in images.items()}
 
     @contextmanager
     def network(self, stage: str = "transformer") -> Iterator[None]:

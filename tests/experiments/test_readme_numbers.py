@@ -92,8 +92,9 @@ class Source:
             if all(line.get(k) in (v if isinstance(v, list) else [v]) for k, v in wanted):
                 for key in [keys] if isinstance(keys, str) else keys:
                     value = line.get(key)
-                    if key == "frames / seconds" and line.get("seconds"):
-                        value = line["frames"] / line["seconds"]
+                    above, _, below = key.partition(" / ")
+                    if below and line.get(above) and line.get(below):
+                        value = line[above] / line[below]
                     if value is not None:
                         found[tuple(map(str, (line.get(k) for k in UNIT)))] = value
                         break

@@ -138,13 +138,14 @@ def test_every_metric_has_a_direction_a_range_and_a_column_of_its_own():
 def test_the_clock_gives_numbers_or_reasons():
     suite = Suite([name for name, m in METRICS.items() if m.of == "stream"])
     timings = {"operator": 1.0, "encode": 1.0, "transformer": 1.5, "decode": 0.5}
-    scores = suite.clock(Clock(8, 4.0, 0.5, timings))
+    scores = suite.clock(Clock(8, 4.0, 0.5, timings, memory_growth=2**29))
     assert scores.values == {
         "time_to_first_frame": 0.5,
         "seconds": 4.0,
         "frames_per_second": 2.0,
         "frames_per_second_core_decode": 4.0,
         "peak_memory_cuda": None,
+        "peak_memory_growth": 0.5,
     }
     assert "CUDA" in scores.unmeasured["peak_memory_cuda"]
     assert set(suite.clock(None).values.values()) == {None}

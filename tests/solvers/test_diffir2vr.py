@@ -167,7 +167,9 @@ def test_the_measurement_holds_whatever_the_prior_says(operator, frame_prior):
     trusting, stream = run(build(frame_prior, prior_weight=1e6), operator, y)
     assert trusting.shape == CLIP.shape and trusting.isfinite().all()
     # four of ten steps, every frame once a step
-    assert stream.passes == {"image_prior": 4.0}
+    images = dict.fromkeys(("image_prior", "image_encoder", "image_decoder"), 4)
+    # to and from the keyframe for each of five frames, and between two keyframes
+    assert stream.passes == {**images, "flow": 12 / 5}
     assert min(stream.timings[stage] for stage in ("encode", "transformer", "decode")) > 0
     held, _ = run(build(frame_prior, prior_weight=1e-3), operator, y)
 

@@ -40,6 +40,16 @@ class GaussianPrior(PixelPrior):
         return (1 - share) ** 0.5 * noisy / (share * SPREAD**2 + 1 - share)
 
 
+class BoundedPrior(PixelPrior):
+    """Remembers the most frames that it was given at once."""
+
+    most = 0
+
+    def predict_noise(self, noisy, timestep):
+        self.most = max(self.most, len(noisy))
+        return super().predict_noise(noisy, timestep)
+
+
 @pytest.fixture
 def prior():
     return GaussianPrior.from_config(TINY)
@@ -57,7 +67,23 @@ def test_svi_agrees_with_the_measurement_and_counts_patches(prior):
     assert restored.shape == (1, 3, 5, 24, 32)
     assert torch.allclose(Half()(restored), y, atol=1e-3)
     # 2 patches of 16 down the 24 rows, 3 across the 32 columns, 4 steps
-    assert stream.passes == {"prior": 24}
+    assert stream.passes == {"image_prior": 24}
+
+
+def test_svi_windows_bound_the_network_and_leave_no_joint_in_the_clip():
+    prior = BoundedPrior.from_config(TINY)
+    y = SPREAD * torch.randn(1, 3, 37, 16, 8, generator=torch.Generator().manual_seed(0))
+    whole, _ = run(SVISolver(prior, steps=3, window=37, overlap=4), y, (16, 16))
+    assert prior.most == 37
+    prior.most = 0
+    cut, stream = run(SVISolver(prior, steps=3, overlap=4), y, (16, 16))
+    assert prior.most == 16 and stream.passes == {"image_prior": 3}
+    # frames share noise and data step across the whole clip: where it is cut cannot be seen
+    assert torch.allclose(cut, whole, atol=1e-4)
+    still, _ = run(
+        SVISolver(prior, steps=3, overlap=4), y[:, :, :1].expand(-1, -1, 37, -1, -1), (16, 16)
+    )
+    assert still.diff(dim=2).abs().max() < 1e-4
 
 
 def test_dps_pulls_seen_pixels_to_the_measurement_and_leaves_the_prior_elsewhere(prior):
@@ -66,7 +92,7 @@ def test_dps_pulls_seen_pixels_to_the_measurement_and_leaves_the_prior_elsewhere
     hidden = restored[..., 8:]
     assert (Half()(restored) - y).abs().mean() < 0.1
     assert abs(hidden.mean().item()) < 0.05 and hidden.std().item() < 2 * SPREAD
-    assert stream.passes == {"prior": 100}
+    assert stream.passes == {"image_prior": 100}
 
 
 def test_the_ancestral_step_keeps_the_variance_of_the_path():

@@ -143,7 +143,7 @@ def test_inverting_the_first_frame_alone_starts_all_frames_there(prior, clip):
     assert torch.equal(first[:, :, :1].expand_as(first), first)
     assert torch.equal(first[:, :, 0], every[:, :, 0])
     # eight levels; the inversion asks for one of five frames
-    assert stream.passes["unet"] == pytest.approx(8 + 8 / 5)
+    assert stream.passes["image_prior"] == pytest.approx(8 + 8 / 5)
 
 
 @pytest.mark.parametrize("size", [(16, 24), (15, 22)])
@@ -158,7 +158,7 @@ def test_inversion_carries_the_measurement_over(prior, clip, size):
 def test_passes_are_counted_a_frame(prior, clip):
     _, stream = run(VisionXLSolver(prior), TemporalAverage(window=3), clip)
     # tau = 0.3 of 25 levels is eight: inverted and sampled; the last one is not encoded again
-    assert stream.passes == {"unet": 16, "encoder": 8, "decoder": 8}
+    assert stream.passes == {"image_prior": 16, "image_encoder": 8, "image_decoder": 8}
 
 
 def test_windows_longer_than_the_clip_change_nothing(prior, clip):

@@ -1,10 +1,9 @@
 #!/usr/bin/env bash
 # VISION-XL's Table 2 in the tiny world: what the sampling starts from.
 . "$(dirname "$0")/../../evaluation.sh"
-REAL_CLIPS=   # of another size: not comparable with these
-common=("clips.size=[64,64]" clips.frames=17)
+common=('clips.size=[64,64]' clips.frames=17)
 needs vision_xl
-xl() { slowly vision_xl "${common[@]}" solver=vision_xl task=sr_plus "$@"; }
+xl() { slowly vision_xl "${common[@]}" solver=vision_xl "$@" task=sr_plus "$circular"; }
 xl label=default
 xl label=random_noise solver.initialisation=noise solver.tau=1
 xl label=batch_noise solver.initialisation=shared_noise solver.tau=1

@@ -1,11 +1,23 @@
 #!/usr/bin/env bash
-# VISION-XL's Table 3 in the tiny world: six tasks, with ADMM-TV and SVI; rows without a network are shared with ../../baselines.
+# VISION-XL's Table 3 in the tiny world: its six tasks; rows of other solvers are ../../baselines'.
 . "$(dirname "$0")/../../evaluation.sh"
-REAL_CLIPS=   # of another size: not comparable with these
-common=("clips.size=[64,64]" clips.frames=17)
-six=task=inpaint,deblur,sr4,inpaint_plus,deblur_plus,sr_plus
-slowly baselines "${common[@]}" label=baselines $six solver=admm_tv,svi
+common=('clips.size=[64,64]' clips.frames=17)
+row() { slowly baselines "${common[@]}" label=baselines "$@"; }
+plus=task=inpaint_plus,deblur_plus,sr_plus
+row solver=admm_tv,svi task=inpaint,deblur
+row solver=admm_tv,svi task=sr4 "$average"
+row solver=admm_tv,svi $plus "$circular"
+row solver=diffir2vr task=sr4 "$average"
+row solver=lvtino task=inpaint,deblur,temporal_average,spatiotemporal_average
+row solver=lvtino task=sr4 "$average"
+row solver=dps solver.steps=20 solver.step_size=20 task=inpaint
+row solver=dps solver.steps=20 solver.step_size=5 task=deblur
+row solver=dps solver.steps=20 solver.step_size=20 task=sr4 "$average"
 collect baselines/results.jsonl baselines/results.jsonl
 needs vision_xl
-slowly vision_xl "${common[@]}" solver=vision_xl $six label=default
+xl() { slowly vision_xl "${common[@]}" solver=vision_xl label=default "$@"; }
+xl task=inpaint,deblur
+xl task=sr4 "$average"
+xl task=sr_plus "$circular"
+xl task=inpaint_plus,deblur_plus "$circular"
 collect vision_xl/results.jsonl vision_xl/results.jsonl

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # VISION-XL's Table 6 in the tiny world: conjugate gradient steps.
 . "$(dirname "$0")/../../evaluation.sh"
-REAL_CLIPS=   # of another size: not comparable with these
-common=("clips.size=[64,64]" clips.frames=17)
+common=('clips.size=[64,64]' clips.frames=17)
 needs vision_xl
-slowly vision_xl "${common[@]}" solver=vision_xl task=sr_plus label=default
-slowly vision_xl "${common[@]}" solver=vision_xl task=sr_plus 'label=cg_${solver.cg_steps}' solver.cg_steps=1,5,20
+xl() { slowly vision_xl "${common[@]}" solver=vision_xl "$@" task=sr_plus "$circular"; }
+xl label=default
+xl 'label=cg_${solver.cg_steps}' solver.cg_steps=1,5,20
 collect vision_xl/results.jsonl vision_xl/results.jsonl
