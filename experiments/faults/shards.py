@@ -43,6 +43,14 @@ def train_on(weights: Path, folder: Path, shards: Path | str, *overrides: str) -
     return t.run(t.command(weights, folder / "run", *options))
 
 
+def left_out(folder: Path, name: str) -> str:
+    """What the training's log says, once, of a shard or a sample that it left out."""
+    lines = (folder / "run" / "train.log").read_text().splitlines()
+    reasons = [line for line in lines if f"{name} is left out: it " in line]
+    assert len(reasons) == 1, lines
+    return reasons[0].partition(" is left out: it ")[2]
+
+
 def write_video(path: Path, frames: np.ndarray) -> Path:
     """uint8 (T, H, W, 3) as a file."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,17 @@ import numpy as np
 import torch
 import training as t
 from outcome import USER_ERROR, Outcome, Scenario
-from shards import FIRST, FRAMES, SIDE, folder_of_shards, members, rewrite, train_on, write_video
+from shards import (
+    FIRST,
+    FRAMES,
+    SIDE,
+    folder_of_shards,
+    left_out,
+    members,
+    rewrite,
+    train_on,
+    write_video,
+)
 
 MOST_MORE = 150  # MB that a refusal may need above what restoring a harmless video needs
 ABSURD = 30_000  # pixels a side
@@ -67,7 +77,7 @@ def hostile_names(weights: Path, folder: Path) -> Outcome:
     rewrite(shards / FIRST, contents)
     ended = train_on(weights, folder, shards, "trainer.max_steps=8")
     assert ended.status == 0, ended.said[-2000:]
-    assert "its name is no key of a sample" in ended.said, ended.said[-2000:]
+    assert "no key of a sample" in left_out(folder, "escape'")
     assert not marker.exists() and not list(folder.parent.glob("**/escape*"))
     return Outcome("that sample was left out and said so; no file outside, nothing unpickled", 0)
 

@@ -257,7 +257,7 @@ def test_hostile_names_and_pickles_are_never_followed(damaged, tmp_path):
     found, loader, _ = read(damaged, 2 * CLIPS)
     assert not marker.exists()
     assert sorted(path.name for path in damaged.parent.iterdir()) == outside
-    assert loader.bad == {f"{FIRST}:'../../escape'": "its name is no key of a sample"}
+    assert loader.bad == {f"{FIRST}:'../../escape'": "has a name that is no key of a sample"}
     assert 3 not in found and {0, 1, 2} <= set(found)
     # the payload would have worked
     pickle.loads(payload)
