@@ -45,7 +45,8 @@ def train_on(weights: Path, folder: Path, shards: Path | str, *overrides: str) -
 
 def left_out(folder: Path, name: str) -> str:
     """What the training's log says, once, of a shard or a sample that it left out."""
-    lines = (folder / "run" / "train.log").read_text().splitlines()
+    logs = (folder / "run").glob("*.log")
+    lines = [line for log in logs for line in log.read_text().splitlines()]
     reasons = [line for line in lines if f"{name} is left out: it " in line]
     assert len(reasons) == 1, lines
     return reasons[0].partition(" is left out: it ")[2]
