@@ -40,7 +40,7 @@ def restore(cfg: DictConfig) -> Outcome:
     settings = Settings.of(plain(cfg))
     with contextlib.ExitStack() as exits:
         source = exits.enter_context(
-            open_source(settings.input, settings.raw_size, settings.raw_rate)
+            open_source(settings.input, settings.raw_size, settings.raw_rate, settings.max_pixels)
         )
         operator = build(cfg.task.operator)
         size, solved_size = sizes(source.info, operator, settings)

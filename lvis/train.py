@@ -16,7 +16,8 @@ from lightning.pytorch.plugins.environments import SLURMEnvironment
 from omegaconf import DictConfig, OmegaConf
 
 from lvis.config import entry, plain
-from lvis.data.shard_format import INDEX, read_index, sha256_of
+from lvis.data.shard_format import INDEX, sha256_of
+from lvis.data.shard_reader import open_folder
 from lvis.distill import checkpoints
 from lvis.distill.build import build_losses, settings_from
 from lvis.distill.callbacks import Reporting, SpikeGuard, Stopping
@@ -156,8 +157,8 @@ def data_of(cfg: DictConfig) -> str:
     folder = cfg.data.get("folder")
     if folder is None:
         return "synthetic"
-    read_index(folder)
-    return f"shards {sha256_of(Path(folder) / INDEX)}"
+    place, _ = open_folder(folder)
+    return f"shards {sha256_of(place / INDEX)}"
 
 
 def check(cfg: DictConfig) -> None:

@@ -33,17 +33,18 @@ def attempt(name: str, weights: Path, folder: Path) -> dict:
         result = {"ok": True, "outcome": outcome.words, "steps_lost": outcome.steps_lost}
     except Exception as error:
         traceback.print_exc()
-        result = {"ok": False, "outcome": str(error).splitlines()[0][:200], "steps_lost": None}
+        result = {"ok": False, "outcome": " ".join(str(error).split())[:200], "steps_lost": None}
     return {**result, "seconds": round(time.perf_counter() - began, 1)}
 
 
 def table(results: dict[str, list[dict]]) -> str:
-    """Fault, times tried and survived, outcome, training steps lost (the most)."""
+    """Fault, times tried and survived, outcome, training steps lost: the most, – where none was done yet."""
     lines = ["| fault | tried | as it should be | outcome | steps lost |", "|---|---|---|---|---|"]
     for name, tries in results.items():
         good = [one for one in tries if one["ok"]]
         shown = (good or tries)[0]["outcome"]
-        lost = max((one["steps_lost"] for one in good), default="")
+        losses = [one["steps_lost"] for one in good if one["steps_lost"] is not None]
+        lost = max(losses, default="–" if good else "")
         lines.append(f"| {SCENARIOS[name][0]} | {len(tries)} | {len(good)} | {shown} | {lost} |")
     return "\n".join(lines) + "\n"
 

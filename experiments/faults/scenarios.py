@@ -8,26 +8,14 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
+import data_scenarios
 import training as t
+import untrusted_scenarios
+from outcome import USER_ERROR, Outcome, Scenario
 
 from lvis.distill.preemption import EXIT_REQUEUE
-
-USER_ERROR = 2
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What came of a fault: in words, and the training steps that had to be done again."""
-
-    words: str
-    steps_lost: int
-
-
-Scenario = Callable[[Path, Path], Outcome]
 
 
 def reference(weights: Path, folder: Path, *overrides: str, strategy: str = "cpu") -> Path:
@@ -222,4 +210,6 @@ SCENARIOS: dict[str, tuple[str, Scenario]] = {
     "disk_full_to_the_end": ("disk full, for good", disk_full_to_the_end),
     "newest_is_damaged": ("newest checkpoint damaged", newest_is_damaged),
     "no_memory_for_validation": ("out of memory in validation", no_memory_for_validation),
+    **data_scenarios.SCENARIOS,
+    **untrusted_scenarios.SCENARIOS,
 }

@@ -3,8 +3,9 @@
 import os
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,11 +85,13 @@ def environment(fault: str = "") -> dict[str, str]:
     return {**kept, "PYTHONPATH": path, "FAULT": fault, "OMP_NUM_THREADS": "1"}
 
 
-def start(arguments: Sequence[str], fault: str = "") -> subprocess.Popen[str]:
+def start(
+    arguments: Sequence[str], fault: str = "", variables: Mapping[str, str] | None = None
+) -> subprocess.Popen[str]:
     """The run, going on."""
     return subprocess.Popen(
         arguments,
-        env=environment(fault),
+        env={**environment(fault), **(variables or {})},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -106,8 +109,22 @@ def finish(process: subprocess.Popen[str], patience: float = PATIENCE) -> Ended:
         return Ended(None, process.communicate()[1])
 
 
-def run(arguments: Sequence[str], fault: str = "") -> Ended:
-    return finish(start(arguments, fault))
+def run(
+    arguments: Sequence[str], fault: str = "", variables: Mapping[str, str] | None = None
+) -> Ended:
+    return finish(start(arguments, fault, variables))
+
+
+def weighed(arguments: Sequence[str]) -> tuple[Ended, float]:
+    """A run in one process, and the most memory that it had, in MB."""
+    with tempfile.TemporaryFile("w+") as said:
+        process = subprocess.Popen(
+            arguments, env=environment(), stdout=subprocess.DEVNULL, stderr=said
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        said.seek(0)
+        return Ended(process.returncode, said.read()), usage.ru_maxrss / 1000
 
 
 def steps_done(output: Path) -> int:

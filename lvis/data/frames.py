@@ -12,9 +12,10 @@ from typing import Protocol, Self
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from lvis.errors import UserError
+from lvis.untrusted import MOST_PIXELS, open_image
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 DEFAULT_RATE = Fraction(25)
@@ -81,23 +82,16 @@ def natural_key(name: str) -> list[tuple[int, int, str]]:
     return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts if part]
 
 
-def read_image(path: str | Path) -> np.ndarray:
+def read_image(path: str | Path, most_pixels: int = MOST_PIXELS) -> np.ndarray:
     """An image file as uint8 (H, W, 3) RGB, turned upright as its EXIF tag says.
 
     Raises:
-        UserError: missing or not a readable image.
+        UserError: missing, not a readable image, or of more pixels (before any is decoded).
     """
     from PIL import ImageOps
 
-    try:
-        with Image.open(path) as image:
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    except FileNotFoundError as error:
-        raise UserError(f"{path} does not exist; give the path of an image") from error
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise UserError(
-            f"{path} is not a readable image ({error}); replace or remove it"
-        ) from error
+    with open_image(path, most_pixels) as image:
+        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
 
 
 def image_names(folder: Path) -> list[str]:
@@ -119,18 +113,23 @@ class FolderReader:
     """The images of a folder in natural order; hidden files and other suffixes are passed over.
 
     Raises:
-        UserError: no images, an unreadable one, or sizes that differ.
+        UserError: no images, an unreadable one, one of more than `most_pixels`, or sizes that differ.
     """
 
-    def __init__(self, folder: str | Path, rate: Fraction | None = None) -> None:
-        self.folder = Path(folder)
+    def __init__(
+        self,
+        folder: str | Path,
+        rate: Fraction | None = None,
+        most_pixels: int = MOST_PIXELS,
+    ) -> None:
+        self.folder, self.most_pixels = Path(folder), most_pixels
         self.names = image_names(self.folder)
-        height, width = read_image(self.folder / self.names[0]).shape[:2]
+        height, width = read_image(self.folder / self.names[0], most_pixels).shape[:2]
         self.info = VideoInfo(height, width, rate or DEFAULT_RATE, len(self.names))
 
     def __iter__(self) -> Iterator[np.ndarray]:
         for name in self.names:
-            frame = read_image(self.folder / name)
+            frame = read_image(self.folder / name, self.most_pixels)
             check_frame_size(frame, self.info, str(self.folder / name))
             yield frame
 

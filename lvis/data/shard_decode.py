@@ -2,6 +2,7 @@
 
 import io
 import json
+import zlib
 from typing import Any
 
 import av
@@ -11,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 from torch import Tensor
 
-from lvis.data.shard_format import EMBEDDING
+from lvis.data.shard_format import EMBEDDING, VIDEO_CHECKSUM
 from lvis.data.video import upright_rgb
 
 CONTAINERS = {"mp4": "mp4", "mkv": "matroska"}
@@ -97,6 +98,17 @@ def decode_metadata(content: bytes, most_frames: int, frames: int) -> dict[str, 
     if not frames <= stored <= most_frames:
         raise DecodeError(f"has {stored} frames, not {frames} to {most_frames}")
     return metadata
+
+
+def check_video(content: bytes, metadata: dict[str, Any]) -> None:
+    """Hold a video member against its checksum, if it has one: H.264 may decode damage to a picture.
+
+    Raises:
+        DecodeError: they differ.
+    """
+    expected = metadata.get(VIDEO_CHECKSUM)
+    if expected is not None and expected != zlib.crc32(content):
+        raise DecodeError("has a video that is not the one that was written")
 
 
 def decode_embedding(content: bytes) -> Tensor:

@@ -15,6 +15,7 @@ TRAIN, HELD_OUT = "train", "held_out"
 SPLITS = (TRAIN, HELD_OUT)
 VIDEO_EXTENSIONS = ("mp4", "mkv")
 METADATA_EXTENSION, EMBEDDING_EXTENSION = "json", "safetensors"
+VIDEO_CHECKSUM = "video_crc32"  # metadata: CRC-32 of the video member; older shards have none
 EMBEDDING = "embedding"  # name of the tensor (L, D) inside the .safetensors member
 
 

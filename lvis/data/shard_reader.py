@@ -118,7 +118,9 @@ class ShardReader:
         shard = self._shard(number)
         key = shard.keys[position]
         if not _KEY.fullmatch(key):
-            raise BadSample(f"{self.shards[number].name}:{key!r}", "its name is no key of a sample")
+            raise BadSample(
+                f"{self.shards[number].name}:{key!r}", "has a name that is no key of a sample"
+            )
         return key, shard.members[key]
 
     def read(self, number: int, extent: Extent) -> bytes:

@@ -13,6 +13,7 @@ from lvis.data.shard_decode import (
     EMBEDDING_BYTES,
     METADATA_BYTES,
     DecodeError,
+    check_video,
     decode_embedding,
     decode_metadata,
     decode_video,
@@ -208,6 +209,7 @@ class _Sampler:
                     raise DecodeError(f"belongs to the split {split}, not {stream.split}")
             extension = next(e for e in VIDEO_EXTENSIONS if e in members)
             content = read(extension, most_video_bytes(shape.size, metadata["frames"]))
+            check_video(content, metadata)
             sample = {
                 "video": decode_video(content, extension, shape.size, shape.frames),
                 "prompt": metadata["caption"],

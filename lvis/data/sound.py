@@ -7,6 +7,8 @@ from pathlib import Path
 import av
 from av.container import InputContainer, OutputContainer
 
+from lvis.untrusted import open_video
+
 
 class SoundCopy:
     """The audio streams of `source`, re-muxed into `output` in step with the frames that are
@@ -19,7 +21,7 @@ class SoundCopy:
     """
 
     def __init__(self, source: str | Path, output: OutputContainer) -> None:
-        self._source = av.open(str(source))
+        self._source = open_video(source)
         self._start = _start(self._source)
         self._copies = {}
         self.refused: list[str] = []

@@ -27,6 +27,7 @@ from lvis.data.pipe import RawReader, RawWriter
 from lvis.data.sound import SoundCopy
 from lvis.errors import UserError
 from lvis.files import replacing
+from lvis.untrusted import MOST_PIXELS, limit_decoder, open_video
 
 DEFAULT_QUALITY = (
     18  # x264's constant rate factor: visually lossless, about 4 times smaller than at 8
@@ -54,14 +55,18 @@ _HD_HEIGHT = 720  # untagged video is BT.709 from here on and BT.601 below, as p
 
 
 def open_source(
-    path: str, raw_size: tuple[int, int] | None = None, rate: Fraction | None = None
+    path: str,
+    raw_size: tuple[int, int] | None = None,
+    rate: Fraction | None = None,
+    most_pixels: int = MOST_PIXELS,
 ) -> FrameSource:
     """A video file, a folder of images, or with `-` raw rgb24 frames on standard input.
 
-    `rate` (frames a second) is for sources that carry none: folders and pipes.
+    `rate` (frames a second) is for sources that carry none: folders and pipes. `most_pixels` is the
+    most that a frame of a file may have.
 
     Raises:
-        UserError: missing, empty, unreadable, or no video.
+        UserError: missing, empty, unreadable, no video, or beyond `most_pixels`.
     """
     if path == "-":
         return RawReader(raw_size, rate)
@@ -69,7 +74,9 @@ def open_source(
         raise UserError(
             f"{path} does not exist; give a video file, a folder of frames, or - for standard input"
         )
-    return FolderReader(path, rate) if Path(path).is_dir() else VideoReader(path)
+    if Path(path).is_dir():
+        return FolderReader(path, rate, most_pixels)
+    return VideoReader(path, most_pixels)
 
 
 def open_sink(
@@ -124,14 +131,15 @@ class VideoReader:
     Iterate once. Sound, data and further video streams are passed over.
 
     Raises:
-        UserError: not a video, no video stream, cut short, or a frame that cannot be decoded.
+        UserError: not a video, no video stream, cut short, a frame that cannot be decoded or that has
+            more than `most_pixels` (before it is decoded).
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, most_pixels: int = MOST_PIXELS) -> None:
         self.path = Path(path)
         try:
-            self._container = av.open(str(path))
-        except (av.FFmpegError, OSError) as error:
+            self._container = open_video(path, most_pixels)
+        except (av.FFmpegError, OSError, ValueError) as error:
             raise UserError(
                 f"{path} is not a readable video ({reason_of(error)}); check the file"
             ) from error
@@ -141,6 +149,7 @@ class VideoReader:
                 raise UserError(f"{path} has no video stream; give a file with pictures in it")
             self._stream = streams[0]
             self._stream.thread_type = "AUTO"
+            limit_decoder(path, self._stream, most_pixels)
             check_complete(self.path, self._stream)
             self._frames = self._decode()
             self._first = next(self._frames, None)
@@ -320,6 +329,8 @@ def add_video_stream(
         context.color_range = ColorRange.MPEG
     else:
         stream.pix_fmt = "bgr0"
+        # version 3 has a checksum a slice, by which a decoder notices that a bit has flipped
+        stream.options = {"level": "3", "slicecrc": "1"}
     return stream
 
 

@@ -1,5 +1,6 @@
 """Clean clips to measure and restore: held-out synthetic ones, or real ones from files, folders and shards."""
 
+import shutil
 import tarfile
 import tempfile
 from collections import Counter
@@ -103,11 +104,7 @@ def _expand(path: str, frames: int, size: tuple[int, int]) -> list[NamedClip]:
 def _of_shard(shard: Path, frames: int, size: tuple[int, int]) -> list[NamedClip]:
     try:
         with tarfile.open(shard) as archive:
-            names = [
-                member.name
-                for member in archive
-                if member.isfile() and Path(member.name).suffix.lower() in VIDEO_SUFFIXES
-            ]
+            names = [member.name for member in archive if _is_video(member)]
     except (OSError, tarfile.TarError) as error:
         raise UserError(f"clips.source: {shard} is not a readable tar shard ({error})") from error
     if not names:
@@ -120,13 +117,23 @@ def _of_shard(shard: Path, frames: int, size: tuple[int, int]) -> list[NamedClip
     ]
 
 
+def _is_video(member: tarfile.TarInfo) -> bool:
+    # a sparse file of a few bytes may unpack to terabytes
+    return (
+        member.isfile()
+        and not member.issparse()
+        and Path(member.name).suffix.lower() in VIDEO_SUFFIXES
+    )
+
+
 def _read_member(shard: Path, name: str, frames: int, size: tuple[int, int]) -> Tensor:
     # the member's name is never a path of ours: it could lead anywhere
     with tempfile.NamedTemporaryFile(suffix=Path(name).suffix) as file:
         with tarfile.open(shard) as archive:
-            content = archive.extractfile(name)
+            member = next(one for one in archive if one.name == name and _is_video(one))
+            content = archive.extractfile(member)
             assert content is not None
-            file.write(content.read())
+            shutil.copyfileobj(content, file)
         file.flush()
         return _read(file.name, f"{shard}:{name}", frames, size)
 

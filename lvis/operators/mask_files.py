@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from lvis.errors import UserError
+from lvis.untrusted import MOST_HELD, limit_decoder, open_image, open_video
 
 WHITE = ("observed", "missing")
 
@@ -90,22 +91,24 @@ def _threshold(level: Tensor, name: str) -> Tensor:
 
 
 def _read_image(path: Path) -> np.ndarray:
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("L"))
-    except (OSError, UnidentifiedImageError) as error:
-        raise UserError(f"the mask {path} cannot be read as an image: {error}") from error
+    with open_image(path) as image:
+        return np.asarray(image.convert("L"))
 
 
 def _read_video(path: Path) -> list[np.ndarray]:
     import av
 
     try:
-        with av.open(str(path)) as container:
-            frames = [frame.to_ndarray(format="gray") for frame in container.decode(video=0)]
-    except (av.FFmpegError, IndexError) as error:
+        with open_video(path) as container:
+            limit_decoder(path, container.streams.video[0])
+            frames: list[np.ndarray] = []
+            for frame in container.decode(video=0):
+                frames.append(frame.to_ndarray(format="gray"))
+                if len(frames) * frames[0].nbytes > MOST_HELD:
+                    raise UserError(
+                        f"the mask {path} has more than {len(frames) - 1} frames; cut it"
+                    )
+    except (av.FFmpegError, OSError, ValueError, IndexError) as error:
         raise UserError(f"the mask {path} cannot be read as a video: {error}") from error
     if not frames:
         raise UserError(f"the mask {path} has no frames")

@@ -9,18 +9,14 @@ from typing import Protocol
 import av
 import numpy as np
 from av.video.reformatter import Interpolation
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from lvis.data.frames import DEFAULT_RATE, image_names, read_image
 from lvis.data.video import check_complete, reason_of, upright_rgb
 from lvis.errors import UserError
+from lvis.untrusted import check_size, limit_decoder, open_image, open_video
 
 THUMBNAIL = (36, 64)  # height, width
-# containers only: a playlist that calls itself .mp4 could have FFmpeg open other files
-_OPENING = {
-    "protocol_whitelist": "file",
-    "format_whitelist": "mov,mp4,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,yuv4mpegpipe",
-}
 _HIGHEST_RATE = 1000  # frames a second beyond which a header's frame count is absurd
 
 
@@ -33,14 +29,7 @@ class Limits:
 
     def check(self, path: Path, height: int, width: int, seconds: float) -> None:
         """Raises UserError when a header says more than is allowed."""
-        if height < 1 or width < 1:
-            # FFmpeg reports sizes beyond what it can hold as none
-            raise UserError(f"{path} says no size, or one that no video has; check the file")
-        if height * width > self.max_pixels:
-            raise UserError(
-                f"{path} says it is {width}x{height}, above max_pixels={self.max_pixels}; "
-                "raise max_pixels if that is true"
-            )
+        check_size(path, height, width, self.max_pixels)
         if seconds > self.max_seconds:
             raise UserError(
                 f"{path} says it lasts {seconds:.0f} s, above max_seconds={self.max_seconds:.0f}; "
@@ -82,10 +71,11 @@ class ImageFile:
 
     seconds: float
     path: Path
+    most_pixels: int
 
     def rgb(self) -> np.ndarray:
         """uint8 (H, W, 3)."""
-        return read_image(self.path)
+        return read_image(self.path, self.most_pixels)
 
     def thumbnail(self) -> np.ndarray:
         """uint8 (36, 64, 3)."""
@@ -115,7 +105,7 @@ class Pictures:
             self._frames: Iterator[Picture] = self._of_folder(_checked_images(path, limits))
             return
         try:
-            self._container = av.open(str(path), options=_OPENING)
+            self._container = open_video(path, limits.max_pixels)
         except (av.FFmpegError, OSError, ValueError) as error:
             raise UserError(f"{path} is not a readable video ({reason_of(error)})") from error
         try:
@@ -136,7 +126,7 @@ class Pictures:
 
     def _of_folder(self, paths: list[Path]) -> Iterator[Picture]:
         for number, path in enumerate(paths):
-            yield ImageFile(float(number / self.rate), path)
+            yield ImageFile(float(number / self.rate), path, self.limits.max_pixels)
 
     def _of_file(self, container: av.container.InputContainer) -> Iterator[Picture]:
         if not container.streams.video:
@@ -154,8 +144,7 @@ class Pictures:
             lengths.append(container.duration / av.time_base)
         self.limits.check(self.path, context.height, context.width, max(lengths))
         check_complete(self.path, stream)
-        # a header may say less than the stream holds: the decoder has the limit too
-        context.options = {"max_pixels": str(self.limits.max_pixels)}
+        limit_decoder(self.path, stream, self.limits.max_pixels)
         # one process a source: more threads would only wait for one another
         context.thread_count = 1
         return self._decode(container, stream)
@@ -193,14 +182,8 @@ def _checked_images(folder: Path, limits: Limits) -> list[Path]:
     # sizes are read from the headers: a bomb is never decompressed
     paths, first = [folder / name for name in image_names(folder)], None
     for path in paths:
-        try:
-            with Image.open(path) as image:
-                size = image.size
-        except Image.DecompressionBombError as error:
-            raise UserError(f"{path} is larger than any image should be ({error})") from error
-        except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-            raise UserError(f"{path} is not a readable image ({error})") from error
-        limits.check(path, size[1], size[0], 0)
+        with open_image(path, limits.max_pixels) as image:
+            size = image.size
         first = first or size
         if size != first:
             raise UserError(f"{path} is {size[0]}x{size[1]}, the first is {first[0]}x{first[1]}")

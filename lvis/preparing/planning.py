@@ -14,6 +14,9 @@ from lvis.preparing.sources import Source
 from lvis.preparing.survey import Surveyed
 
 DUPLICATE = "duplicate"
+# of what the settings do not tell: 2 has checksums in FFV1 and of every clip. Shards of another
+# version are made again when their folder is continued
+WRITING = 2
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class PlannedShard:
     def fingerprint(self, settings: Settings) -> str:
         """Changes when anything that decides the shard's bytes does."""
         facts = [{**asdict(piece), "path": None} for piece in self.pieces]
-        document = json.dumps([self.name, facts, settings.recorded()], sort_keys=True)
+        document = json.dumps([WRITING, self.name, facts, settings.recorded()], sort_keys=True)
         return hashlib.sha256(document.encode()).hexdigest()
 
 

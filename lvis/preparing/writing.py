@@ -3,6 +3,7 @@
 import io
 import json
 import tarfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from fractions import Fraction
@@ -14,6 +15,7 @@ from lvis.data.shard_format import (
     EMBEDDING,
     EMBEDDING_EXTENSION,
     METADATA_EXTENSION,
+    VIDEO_CHECKSUM,
     Shard,
     sha256_of,
 )
@@ -99,6 +101,7 @@ def _samples(
             "frames": settings.frames,
             "height": settings.size[0],
             "width": settings.size[1],
+            VIDEO_CHECKSUM: zlib.crc32(video),
         }
         metadata = json.dumps(facts, ensure_ascii=False).encode()
         members = {settings.extension: video, METADATA_EXTENSION: metadata, **shared}

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from lvis.files import replacing
 from lvis.pretraining.schedule import optimizers, warmup_cosine
 from lvis.progress import progress_bar
+from lvis.weights.safe import read_file
 
 EMA_DECAY = 0.995
 CLIP_NORM = 1.0
@@ -119,7 +120,7 @@ class _weights_of:
 def _resume(path: Path, parts: dict) -> int:
     if not path.exists():
         return 0
-    saved = torch.load(path, map_location="cpu", weights_only=True)
+    saved, _ = read_file(path)
     for name, part in parts.items():
         part.load_state_dict(saved[name])
     return saved["step"]

@@ -14,6 +14,7 @@ from lvis.errors import UserError
 from lvis.operators import Inpainting, LinearOperator, StreamState
 from lvis.solvers.base import BlockInverse
 from lvis.solvers.blocks import block_frames
+from lvis.untrusted import MOST_HELD
 
 SIDE_MULTIPLES = (1, 2, 4, 8, 16)
 
@@ -103,13 +104,32 @@ class FrameQueue:
 
 
 def blocks_of(source: FrameSource, block_size: int, whole: bool) -> Iterator[np.ndarray]:
-    """The source's frames, uint8 (T, H, W, 3), in the solver's blocks; `whole`: all at once."""
+    """The source's frames, uint8 (T, H, W, 3), in the solver's blocks; `whole`: all at once.
+
+    Raises:
+        UserError: with `whole`, more frames than fit `MOST_HELD`.
+    """
     frames = iter(source)
-    first, later = block_frames(block_size)
-    count: int | None = None if whole else first
+    if whole:
+        yield from _whole(frames)
+        return
+    count, later = block_frames(block_size)
     while block := list(islice(frames, count)):
         yield np.stack(block)
-        count = None if whole else later
+        count = later
+
+
+def _whole(frames: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    held: list[np.ndarray] = []
+    for frame in frames:
+        held.append(frame)
+        if len(held) * frame.nbytes > MOST_HELD:
+            raise UserError(
+                f"the input has more than {len(held) - 1} frames of {frame.shape[1]}x{frame.shape[0]}, "
+                "and this task holds the whole clip in memory; cut it into shorter ones"
+            )
+    if held:
+        yield np.stack(held)
 
 
 def fit_to(frames: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:

@@ -28,6 +28,7 @@ class Settings:
     prompt: str
     seed: int
     quality: int
+    max_pixels: int
     raw_size: tuple[int, int] | None
     raw_rate: Fraction | None
 
@@ -53,6 +54,7 @@ class Settings:
             prompt=_text(keys["prompt"]),
             seed=_whole(keys, "seed", 0, 2**63 - 1),
             quality=_whole(keys, "quality", 0, 51),
+            max_pixels=_whole(keys, "max_pixels", 1, 2**31 - 1),
             raw_size=_size(raw["size"], "raw.size"),
             raw_rate=_rate(raw["rate"]),
         )

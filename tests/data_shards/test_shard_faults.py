@@ -6,6 +6,7 @@ import pickle
 import re
 import resource
 import tarfile
+import zlib
 from dataclasses import replace
 
 import pytest
@@ -152,7 +153,20 @@ def damaged_in_the_middle(members):
     return members | {"mp4": bytes(video)}
 
 
+def with_a_flipped_bit(members):
+    """A clip that still decodes, but for its checksum."""
+    video = bytearray(encode(99, noise=99))
+    members = altered(members, video_crc32=zlib.crc32(video))
+    video[len(video) * 3 // 4] ^= 1
+    return members | {"mp4": bytes(video)}
+
+
 BAD_SAMPLES = {
+    "a flipped bit": (with_a_flipped_bit, "is not the one that was written"),
+    "a checksum of a wrong type": (
+        lambda m: altered(m, video_crc32="none"),
+        "is not the one that was written",
+    ),
     "another size": (lambda m: m | {"mp4": encode(9, size=(64, 48))}, "is 64x48, not 32x32"),
     "too short": (lambda m: m | {"mp4": encode(9, frames=3)}, "has 3 frames of 5"),
     "zeroed bytes": (damaged_in_the_middle, "is no readable video|is damaged"),
@@ -243,7 +257,7 @@ def test_hostile_names_and_pickles_are_never_followed(damaged, tmp_path):
     found, loader, _ = read(damaged, 2 * CLIPS)
     assert not marker.exists()
     assert sorted(path.name for path in damaged.parent.iterdir()) == outside
-    assert loader.bad == {f"{FIRST}:'../../escape'": "its name is no key of a sample"}
+    assert loader.bad == {f"{FIRST}:'../../escape'": "has a name that is no key of a sample"}
     assert 3 not in found and {0, 1, 2} <= set(found)
     # the payload would have worked
     pickle.loads(payload)

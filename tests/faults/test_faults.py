@@ -30,7 +30,7 @@ def test_the_outcome_is_as_promised(name, weights, tmp_path_factory):
     folder = weights.parent / "tries" / name
     folder.mkdir(parents=True)
     outcome = scenarios.SCENARIOS[name][1](weights, folder)
-    assert 0 <= outcome.steps_lost <= training.STEPS
+    assert outcome.steps_lost is None or 0 <= outcome.steps_lost <= training.STEPS
 
 
 def test_the_table_counts_what_went_wrong():

@@ -156,7 +156,7 @@ def test_what_is_wrong_with_a_mask_is_said(tmp_path):
     Image.fromarray(left_half().T).save(tmp_path / "mixed" / "b.png")
     wrong = {
         "grey.png": "not black and white.*threshold",
-        "text.png": "cannot be read as an image",
+        "text.png": "is not a readable image",
         "text.mp4": "cannot be read as a video",
         "empty": "has no images",
         "mixed": "different sizes: 20x30, 30x20",

@@ -27,11 +27,8 @@ def png_header(width: int, height: int) -> bytes:
     )
 
 
-@pytest.mark.parametrize(
-    ("side", "words"),
-    [(12000, "12000x12000, above max_pixels=16777216"), (30000, "no size, or one that no video")],
-)
-def test_a_header_of_absurd_size_is_refused(tmp_path, side, words):
+@pytest.mark.parametrize("side", [12000, 30000])
+def test_a_header_of_absurd_size_is_refused(tmp_path, side):
     path = write_video(tmp_path / "bomb.mkv", moving(2, 0, 300, 300))
     # Matroska's PixelWidth and PixelHeight, two bytes each
     content = path.read_bytes()
@@ -40,7 +37,7 @@ def test_a_header_of_absurd_size_is_refused(tmp_path, side, words):
         assert content.count(said) == 1
         content = content.replace(said, element + struct.pack(">H", side))
     path.write_bytes(content)
-    with pytest.raises(UserError, match=words) as refused:
+    with pytest.raises(UserError, match="above max_pixels=16777216") as refused:
         Pictures(path, LIMITS)
     assert "\n" not in str(refused.value)
 

@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 from safetensors.torch import load
 
+from lvis.data import ShardDataModule
 from lvis.data.shard_format import read_index, sha256_of, split_of
+from lvis.data.shard_reader import ShardReader
 from lvis.data.video import VideoReader
 from lvis.errors import UserError
 from tests.preparing.conftest import SMALL, digests, moving, run, write_video
@@ -116,6 +118,40 @@ def test_running_again_changes_nothing_and_makes_nothing(videos, tmp_path):
     run(videos, output)
     assert digests(output) == before
     assert {path.name: path.stat().st_mtime_ns for path in output.glob("*.tar")} == times
+
+
+@pytest.mark.parametrize("encoding", ["h264", "ffv1"])
+def test_a_bit_that_flips_in_a_clip_is_noticed_when_training_reads_it(videos, tmp_path, encoding):
+    output = tmp_path / "data"
+    run(videos, output, f"encoding={encoding}")
+    shard = read_index(output).of("train")[0]
+    reader = ShardReader(output, [shard])
+    key, members = reader.members(0, 0)
+    reader.close()
+    content = bytearray((output / shard.name).read_bytes())
+    video = next(extent for name, extent in members.items() if name in ("mp4", "mkv"))
+    content[video.offset + video.size * 3 // 4] ^= 1
+    (output / shard.name).write_bytes(content)
+    shape = {"size": (32, 32), "frames": 5, "num_workers": 0, "val_clips": 0}
+    loader = ShardDataModule(str(output), **shape, max_bad=1.0).train_dataloader()
+    batches = iter(loader)
+    clips = sum(shard.samples for shard in read_index(output).of("train"))
+    last = [next(batches) for _ in range(clips)][-1]
+    # FFmpeg would have decoded FFV1 with a word in its log, and H.264 without one
+    assert loader.bad == {f"{shard.name}:{key}": "has a video that is not the one that was written"}
+    assert last["loader"]["bad"] >= 1
+
+
+def test_shards_of_an_earlier_way_of_writing_are_made_again(videos, tmp_path, monkeypatch):
+    output, fresh = tmp_path / "data", tmp_path / "fresh"
+    run(videos, fresh, *LOSSLESS)
+    with monkeypatch.context() as earlier:
+        earlier.setattr("lvis.preparing.planning.WRITING", 1)
+        run(videos, output, *LOSSLESS)
+    times = {path.name: path.stat().st_mtime_ns for path in output.glob("*.tar")}
+    run(videos, output, *LOSSLESS)
+    assert all((output / name).stat().st_mtime_ns > time for name, time in times.items())
+    assert digests(output) == digests(fresh)
 
 
 def test_new_videos_move_no_other_to_the_other_split(videos, tmp_path):

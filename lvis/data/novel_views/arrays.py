@@ -5,11 +5,11 @@ from itertools import repeat
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from lvis.data.frames import IMAGE_SUFFIXES, natural_key
 from lvis.data.video import open_source
 from lvis.errors import UserError
+from lvis.untrusted import open_image
 
 MEANINGS = ("depth", "inverse")
 ARRAYS = (".npy", ".npz")
@@ -118,13 +118,10 @@ def _pictures(path: str) -> Iterator[np.ndarray]:
 
 
 def _picture(path: Path) -> np.ndarray:
-    try:
-        with Image.open(path) as image:
-            # what else there is (palette, colour) is shown as 8 bits of grey
-            keeps = image.mode == "F" or image.mode.startswith("I")
-            return np.asarray(image if keeps else image.convert("L"))
-    except (OSError, UnidentifiedImageError, ValueError) as error:
-        raise UserError(f"the depth {path} cannot be read as an image: {error}") from error
+    with open_image(path) as image:
+        # what else there is (palette, colour) is shown as 8 bits of grey
+        keeps = image.mode == "F" or image.mode.startswith("I")
+        return np.asarray(image if keeps else image.convert("L"))
 
 
 def _depth(
