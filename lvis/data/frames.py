@@ -91,13 +91,35 @@ def read_image(path: str | Path) -> np.ndarray:
 
     try:
         with Image.open(path) as image:
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+            return as_rgb(ImageOps.exif_transpose(image))
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist; give the path of an image") from error
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+    except (
+        UnidentifiedImageError,
+        Image.DecompressionBombError,
+        OSError,
+        SyntaxError,
+        ValueError,
+    ) as error:
         raise UserError(
             f"{path} is not a readable image ({error}); replace or remove it"
         ) from error
+
+
+def as_rgb(image: Image.Image) -> np.ndarray:
+    """An image of any mode as uint8 (H, W, 3) RGB; the whole of a 16-bit grey scale counts.
+
+    Raises:
+        ValueError: numbers without a known white: floating point, or whole ones above 16 bits.
+    """
+    if image.mode != "F" and not image.mode.startswith("I"):
+        return np.asarray(image.convert("RGB"))
+    levels = np.asarray(image)
+    if image.mode == "F" or levels.min() < 0 or levels.max() > 65535:
+        raise ValueError("its white is not known: save it with 8 or 16 bits")
+    # Pillow's own conversion clips 16 bits at 255
+    grey = (levels / 257).round().astype(np.uint8)
+    return np.repeat(grey[..., None], 3, axis=-1)
 
 
 def image_names(folder: Path) -> list[str]:
