@@ -1,6 +1,7 @@
 """Writing files so that a crash leaves either the old file or the new one, never half of one."""
 
 import errno
+import hashlib
 import os
 import secrets
 from collections.abc import Iterator
@@ -86,6 +87,12 @@ def remove_partial(folder: str | Path, name: str | None = None) -> None:
         f".{target.stem}.*.partial{target.suffix}" if name else ".*.partial*"
     ):
         path.unlink(missing_ok=True)
+
+
+def sha256_of(path: str | Path) -> str:
+    """The sha256 of a file, hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_text(target: str | Path, text: str) -> None:
