@@ -9,6 +9,7 @@ from typing import NoReturn
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -118,7 +119,8 @@ def check_arguments(config_name: str, arguments: list[str]) -> None:
     Raises:
         UserError: names the key, its value and what it must be.
     """
-    groups, values = [], []
+    groups: list[Override] = []
+    values: list[Override] = []
     for override in overrides_of(arguments):
         key = override.key_or_group
         if override.package is not None or key.startswith("hydra") or override.is_sweep_override():
