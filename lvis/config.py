@@ -9,11 +9,13 @@ from typing import NoReturn
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lvis.errors import UserError
+from lvis.command_line import check_kinds, first_sentence, overrides_of
+from lvis.errors import UserError, of_the_machine
 from lvis.memory import keep_freed_memory
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -21,6 +23,7 @@ _PACKAGE = Path(__file__).resolve().parent
 CONF = next(path for path in (_PACKAGE.parent / "conf", _PACKAGE / "conf") if path.is_dir())
 
 EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
 
 def compose(config_name: str, overrides: list[str] | tuple[str, ...] = ()) -> DictConfig:
@@ -34,7 +37,7 @@ def compose(config_name: str, overrides: list[str] | tuple[str, ...] = ()) -> Di
         with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
             return hydra.compose(config_name, overrides=list(overrides))
     except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(_first_sentence(error)) from error
+        raise UserError(first_sentence(error)) from error
 
 
 def entry(config_name: str) -> Callable[[Callable[[DictConfig], object]], Callable[[], None]]:
@@ -55,8 +58,9 @@ def entry(config_name: str) -> Callable[[Callable[[DictConfig], object]], Callab
             # else Hydra prints its own pages on a mistyped override, and exits with 1
             os.environ.setdefault("HYDRA_FULL_ERROR", "1")
             try:
+                check_arguments(config_name, sys.argv[1:])
                 launch()
-            except (HydraException, OmegaConfBaseException) as error:
+            except (UserError, HydraException, OmegaConfBaseException) as error:
                 fail(error)
             except OSError as error:
                 # Hydra makes the folder of a run before the task begins; what a task raises is its own
@@ -67,6 +71,8 @@ def entry(config_name: str) -> Callable[[Callable[[DictConfig], object]], Callab
                         f"cannot write {error.filename}: {error.strerror}; choose another place"
                     )
                 )
+            except KeyboardInterrupt:
+                _interrupted()
 
         return main
 
@@ -96,12 +102,19 @@ class Guarded:
             # Hydra wraps what a constructor raises; only the user's part of it is one sentence
             if isinstance(error.__cause__, UserError):
                 fail(error.__cause__)
+            if error.__cause__ and (sentence := of_the_machine(error.__cause__)) is not None:
+                fail(UserError(sentence), error)
             raise
         except OmegaConfBaseException as error:
             fail(error)
         except KeyboardInterrupt:
-            print("lvis: interrupted", file=sys.stderr)
-            raise SystemExit(130) from None
+            _interrupted()
+        except BrokenPipeError:
+            _reader_gone()
+        except (OSError, MemoryError, RuntimeError) as error:
+            if (sentence := of_the_machine(error)) is None:
+                raise
+            fail(UserError(sentence), error)
 
     def __reduce__(self) -> tuple[Callable[[str, str], "Guarded"], tuple[str, str]]:
         module = self.task.__module__
@@ -114,24 +127,47 @@ def _guarded(module: str, name: str) -> Guarded:
     return Guarded(getattr(importlib.import_module(module), name))
 
 
-def fail(error: BaseException) -> NoReturn:
-    """Print one sentence and exit with status 2; with LVIS_DEBUG=1, raise instead."""
+def check_arguments(config_name: str, arguments: list[str]) -> None:
+    """Values on the command line whose kind is not their default's (see `check_kinds`).
+
+    Raises:
+        UserError: names the key, its value and what it must be.
+    """
+    groups: list[Override] = []
+    values: list[Override] = []
+    for override in overrides_of(arguments):
+        key = override.key_or_group
+        if override.package is not None or key.startswith("hydra") or override.is_sweep_override():
+            continue
+        (groups if (CONF / key).is_dir() else values).append(override)
+    if not values:
+        return
+    try:
+        defaults = compose(config_name, [str(group.input_line) for group in groups])
+    except UserError:
+        return  # Hydra says so, too
+    check_kinds(defaults, values)
+
+
+def fail(error: BaseException, cause: BaseException | None = None) -> NoReturn:
+    """Print one sentence and exit with status 2; with LVIS_DEBUG=1, raise `error` (from `cause`) instead."""
     if os.environ.get("LVIS_DEBUG") == "1":
-        raise error
-    print(f"lvis: {_first_sentence(error)}", file=sys.stderr)
+        raise error from cause
+    print(f"lvis: {first_sentence(error)}", file=sys.stderr)
     raise SystemExit(EXIT_USER_ERROR) from None
+
+
+def _interrupted() -> NoReturn:
+    print("lvis: interrupted", file=sys.stderr)
+    raise SystemExit(EXIT_INTERRUPTED) from None
+
+
+def _reader_gone() -> NoReturn:
+    # else the interpreter says so a second time when it flushes at its end
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    fail(UserError("the reader of standard output closed; nothing more was written to it"))
 
 
 def plain(cfg: DictConfig) -> dict:
     """The configuration as plain dicts and lists, interpolations resolved."""
     return OmegaConf.to_container(cfg, resolve=True)  # type: ignore[return-value]
-
-
-def _first_sentence(error: BaseException) -> str:
-    """The error in one line: Hydra's lists of options with commas, without where it looked for them."""
-    text = str(error).split("Config search path:")[0]
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    options = [line.strip() for line in text.splitlines() if line.startswith("\t")]
-    if options and lines[-len(options) :] == options:
-        return " ".join([*lines[: -len(options)], ", ".join(options)])
-    return " ".join(lines[:3]) if lines else type(error).__name__

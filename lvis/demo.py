@@ -11,7 +11,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from lvis.config import entry
+from lvis.config import CONF, entry
 from lvis.demonstration.clips import camera_move, synthetic
 from lvis.demonstration.facts import facts
 from lvis.demonstration.page import Page, write_page
@@ -82,6 +82,12 @@ def check(cfg: DictConfig) -> None:
         raise UserError(
             "tasks=[] leaves nothing to show; name one or more, such as tasks=[inpaint]"
         )
+    known = sorted(path.stem for path in (CONF / "task").glob("*.yaml"))
+    for task in cfg.tasks:
+        if task not in known:
+            raise UserError(f"tasks={list(cfg.tasks)}: {task} is no task; use {', '.join(known)}")
+    if cfg.clips.number < 0:
+        raise UserError(f"clips.number={cfg.clips.number} is negative; use 0 or more")
     if cfg.training.seconds < 0:
         raise UserError(f"training.seconds={cfg.training.seconds} is negative; use 0 for none")
     if cfg.training.first_steps < 2 or cfg.training.max_steps < cfg.training.first_steps:

@@ -1,6 +1,7 @@
 """Writing files so that a crash leaves either the old file or the new one, never half of one."""
 
 import errno
+import hashlib
 import os
 import secrets
 from collections.abc import Iterator
@@ -17,6 +18,10 @@ _OF_THE_PLACE = (
     errno.EROFS,
     errno.EEXIST,
     errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EPERM,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
 )
 
 
@@ -49,6 +54,29 @@ def replacing(target: str | Path) -> Iterator[Path]:
             partial.unlink(missing_ok=True)
 
 
+def check_place(path: str | Path, is_file: bool = True) -> None:
+    """Whether `path` could be written, for a file or a folder, before the work that fills it.
+
+    Raises:
+        UserError: it has no name of its own, its folder refuses it, or a file would replace a folder.
+    """
+    target = Path(path)
+    if not target.name:
+        raise UserError(f"{path} is a folder that is in use; name a new folder or a file")
+    try:
+        place = next(folder for folder in target.absolute().parents if folder.exists())
+        taken = target.is_dir()
+    except OSError as error:
+        reason = os.strerror(error.errno or 0).lower()
+        raise UserError(f"cannot write {path}: {reason}; choose another place") from error
+    if not place.is_dir():
+        raise UserError(f"cannot write {path}: {place} is not a folder; choose another place")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise UserError(f"cannot write {path}: {place} is read-only; choose another place")
+    if is_file and taken:
+        raise UserError(f"{path} is a folder; name a file")
+
+
 def remove_partial(folder: str | Path, name: str | None = None) -> None:
     """Remove what processes that were killed inside `replacing` left in `folder`.
 
@@ -59,6 +87,12 @@ def remove_partial(folder: str | Path, name: str | None = None) -> None:
         f".{target.stem}.*.partial{target.suffix}" if name else ".*.partial*"
     ):
         path.unlink(missing_ok=True)
+
+
+def sha256_of(path: str | Path) -> str:
+    """The sha256 of a file, hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_text(target: str | Path, text: str) -> None:

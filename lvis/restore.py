@@ -17,7 +17,7 @@ from rich.table import Table
 
 from lvis.config import entry, plain
 from lvis.data.frames import VideoInfo
-from lvis.data.video import open_source
+from lvis.data.video import VideoReader, open_source
 from lvis.errors import UserError
 from lvis.files import write_text
 from lvis.operators import LinearOperator
@@ -28,6 +28,8 @@ from lvis.restoring.measuring import measurable_size
 from lvis.restoring.progress import say
 from lvis.restoring.run import Outcome, Run, Size
 from lvis.restoring.settings import Settings
+
+MOST_DRIFT = 1.5  # frames; containers round their times to less
 
 
 def restore(cfg: DictConfig) -> Outcome:
@@ -52,6 +54,12 @@ def restore(cfg: DictConfig) -> Outcome:
         with Run(settings, source.info, size, solver, stream) as run:
             outcome = run.through(source)
     report(outcome, settings)
+    if isinstance(source, VideoReader) and source.drift > MOST_DRIFT:
+        say(
+            f"the frame rate of {settings.input} varies; the output has "
+            f"{float(source.info.rate):.6g} frames a second throughout, so its pictures are up to "
+            f"{source.drift / float(source.info.rate):.1f} s off their times and the sound"
+        )
     return outcome
 
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import torch
 from hydra.utils import instantiate
-from lightning import Trainer
+from lightning import Callback, LightningDataModule, Trainer
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.environments import SLURMEnvironment
 from omegaconf import DictConfig, OmegaConf
 
 from lvis.config import entry, plain
-from lvis.data.shard_format import INDEX, sha256_of
+from lvis.data.shard_format import INDEX
 from lvis.data.shard_reader import open_folder
 from lvis.distill import checkpoints
 from lvis.distill.build import build_losses, settings_from
@@ -30,6 +30,7 @@ from lvis.distill.saving import Checkpointing
 from lvis.distill.settings import Settings
 from lvis.distill.validation import Validation
 from lvis.errors import UserError
+from lvis.files import sha256_of
 from lvis.progress import console
 
 # what a checkpoint must agree on with the configuration that resumes it
@@ -81,26 +82,12 @@ def train(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
         saving = Checkpointing(
             folder, output / "student", cfg.trainer.save_every, cfg.trainer.keep, about, validation
         )
-        callbacks = [reporting, validation, saving, Stopping(max_steps, preemption)]
+        callbacks: list[Callback] = [reporting, validation, saving, Stopping(max_steps, preemption)]
         if cfg.trainer.spike_factor is not None:
             callbacks.insert(
                 1, SpikeGuard(folder, cfg.trainer.spike_factor, cfg.trainer.most_spikes)
             )
-        trainer = Trainer(
-            accelerator=cfg.trainer.accelerator,
-            devices=cfg.trainer.devices,
-            num_nodes=cfg.trainer.num_nodes,
-            strategy=build_strategy(cfg.trainer.strategy, processes(cfg)),
-            max_epochs=-1,
-            logger=build_logger(cfg),
-            callbacks=callbacks,
-            plugins=[SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else None,
-            use_distributed_sampler=False,
-            limit_val_batches=0,  # validation goes by our own step counter
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
+        trainer = build_trainer(cfg, callbacks)
         if trainer.is_global_zero:
             journal.begin(module.step, trainer.loggers)
             for logger in trainer.loggers:
@@ -109,14 +96,7 @@ def train(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
             console.print(plan_table(cfg, module, trainer.world_size, found))
         if module.step < max_steps:
             try:
-                trainer.fit(module, datamodule=datamodule)
-            except RuntimeError as error:
-                if not lost_a_process(error):
-                    raise
-                raise UserError(
-                    f"another process of this run is gone, after step {module.step}: run the same "
-                    "command again to continue from the newest checkpoint"
-                ) from error
+                fit(trainer, module, datamodule)
             finally:
                 reporting.close()
     stopped = module.step < max_steps
@@ -135,6 +115,42 @@ def train(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
         "exit_code": preemption.exit_code if stopped else 0,
     }
     return metrics, objects
+
+
+def build_trainer(cfg: DictConfig, callbacks: list[Callback]) -> Trainer:
+    """Lightning's Trainer as `conf/trainer` says; steps, validation and checkpoints are our callbacks'."""
+    return Trainer(
+        accelerator=cfg.trainer.accelerator,
+        devices=cfg.trainer.devices,
+        num_nodes=cfg.trainer.num_nodes,
+        strategy=build_strategy(cfg.trainer.strategy, processes(cfg)),
+        max_epochs=-1,
+        logger=build_logger(cfg),
+        callbacks=callbacks,
+        plugins=[SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else None,
+        use_distributed_sampler=False,
+        limit_val_batches=0,  # validation goes by our own step counter
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+
+
+def fit(trainer: Trainer, module: Distillation, datamodule: LightningDataModule) -> None:
+    """Train until a callback stops it.
+
+    Raises:
+        UserError: another process of the run is gone.
+    """
+    try:
+        trainer.fit(module, datamodule=datamodule)
+    except RuntimeError as error:
+        if not lost_a_process(error):
+            raise
+        raise UserError(
+            f"another process of this run is gone, after step {module.step}: run the same "
+            "command again to continue from the newest checkpoint"
+        ) from error
 
 
 def describe(cfg: DictConfig, settings: Settings) -> dict[str, Any]:

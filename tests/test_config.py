@@ -54,6 +54,47 @@ def test_a_constructors_user_error_comes_through_hydra():
     assert "missing_share" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (FileNotFoundError(2, "gone", "/data/a.json"), "/data/a.json: no such file or directory"),
+        (OSError(28, "full", "/data/a.json"), "/data/a.json: no space left on device"),
+        (MemoryError(), "out of memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "out of memory"),
+    ],
+)
+def test_what_the_machine_refuses_is_one_line_and_status_2(capsys, monkeypatch, error, said):
+    monkeypatch.delenv("LVIS_DEBUG", raising=False)
+
+    def task(cfg):
+        raise error
+
+    with pytest.raises(SystemExit) as stop:
+        Guarded(task)({})
+    assert stop.value.code == 2
+    told = capsys.readouterr().err
+    assert said in told and told.count("\n") == 1
+
+
+def test_a_mistake_of_ours_keeps_its_traceback():
+    def task(cfg):
+        raise RuntimeError("shapes do not fit")
+
+    with pytest.raises(RuntimeError, match="shapes"):
+        Guarded(task)({})
+
+
+def test_an_interrupt_before_the_task_is_said_like_one_in_it(capsys, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lvis.config.check_arguments", interrupted)
+    with pytest.raises(SystemExit) as stop:
+        entry("train")(lambda cfg: None)()
+    assert stop.value.code == 130
+    assert capsys.readouterr().err == "lvis: interrupted\n"
+
+
 def test_a_task_is_pickled_by_name_for_launchers_that_run_it_elsewhere():
     # by value it would bring its module's console along, which holds a lock
     copy = pickle.loads(cloudpickle.dumps(Guarded(evaluate)))

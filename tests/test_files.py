@@ -1,7 +1,7 @@
 import pytest
 
 from lvis.errors import UserError
-from lvis.files import replacing, write_text
+from lvis.files import check_place, replacing, write_text
 
 
 def test_the_target_appears_only_when_the_block_ends_well(tmp_path):
@@ -28,3 +28,13 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="file/result.txt"):
         write_text(tmp_path / "file" / "result.txt", "text")
+
+
+def test_a_folder_is_never_replaced_by_a_file(tmp_path):
+    (tmp_path / "a.json").mkdir()
+    with pytest.raises(UserError, match=r"a\.json: is a directory"):
+        write_text(tmp_path / "a.json", "text")
+    with pytest.raises(UserError, match=r"a\.json is a folder"):
+        check_place(tmp_path / "a.json")
+    check_place(tmp_path / "a.json", is_file=False)
+    assert list(tmp_path.rglob("*")) == [tmp_path / "a.json"]

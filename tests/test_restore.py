@@ -264,7 +264,8 @@ WRONG = {
         ["input=clip.mkv", "output=o.mp4", "task.operator.noise_std=-1"],
         "noise_std is -1",
     ),
-    "bad operator type": (["input=clip.mkv", "output=o.mp4", "task.operator.sigma=[1]"], "GaussianBlur"),
+    "bad operator type": (["input=clip.mkv", "output=o.mp4", "task.operator.sigma=[1]"], "sigma=[1] is not a number"),
+    "bad operator key": (["input=clip.mkv", "output=o.mp4", "+task.operator.strength=1"], "GaussianBlur"),
     "bad device": (["input=clip.mkv", "output=o.mp4", "device=abacus"], "abacus"),
     "no place": (["input=clip.mkv", "output=clip.mkv/o.mp4"], "clip.mkv is not a folder"),
     "over the input": (["input=clip.mkv", "output=clip.mkv"], "clip.mkv"),
@@ -273,6 +274,17 @@ WRONG = {
     "short mask": (["input=clip.mkv", "output=o.mp4", "task=inpaint", "mask=short"], "mask ends after 3"),
     "useless mask": (["input=clip.mkv", "output=o.mp4", "mask=small.png"], "no use in this task"),
     "no size": (["input=-", "output=o.mp4"], "raw.size"),
+    "a place for no folder": (["input=clip.mkv", "output=/"], "/ is a folder"),
+    "a name too long": (["input=clip.mkv", f"output={'o' * 300}.mp4"], "file name too long"),
+    "an input's name too long": ([f"input={'i' * 300}.mp4", "output=o.mp4"], "file name too long"),
+    "no file for a folder": (["input=clip.mkv", "output=/dev/null"], "/dev/null is a file"),
+    "a folder for a report": (["input=clip.mkv", "output=o.mp4", "degrade=true", "report=short"], "short is a folder"),
+    "a report over the video": (["input=clip.mkv", "output=o.mp4", "degrade=true", "report=o.mp4"], "written twice"),
+    "raw size of a file": (["input=clip.mkv", "output=o.mp4", "raw.size=[8,8]"], "leave raw.size out"),
+    "raw rate of a file": (["input=clip.mkv", "output=o.mp4", "raw.rate=8"], "leave raw.rate out"),
+    "a mask of nothing": (["input=clip.mkv", "output=o.mp4", "task=inpaint", "mask=black.png"], "no pixel"),
+    "a video for a mask": (["input=clip.mkv", "output=o.mp4", "task=inpaint", "mask=copy.mkv"], "not black and white"),
+    "an operator left open": (["input=clip.mkv", "output=o.mp4", "task=own"], "add task._target_="),
     "size without clean clip": (["input=clip.mkv", "output=o.mp4", "size=[64,64]"], "degrade=true"),
 }  # fmt: skip
 
@@ -281,6 +293,8 @@ WRONG = {
 def test_what_is_wrong_is_said_in_a_sentence_and_nothing_is_left(run, clip, tmp_path, case):
     (tmp_path / "broken.mp4").write_bytes(clip.read_bytes()[:300])
     Image.fromarray(np.full((6, 8), 255, np.uint8)).save(tmp_path / "small.png")
+    Image.fromarray(np.zeros((HEIGHT, WIDTH), np.uint8)).save(tmp_path / "black.png")
+    (tmp_path / "copy.mkv").write_bytes(clip.read_bytes())
     with open_sink(str(tmp_path / "short"), VideoInfo(HEIGHT, WIDTH, Fraction(25))) as sink:
         for _ in range(3):
             sink.write(np.full((HEIGHT, WIDTH, 3), 255, np.uint8))
@@ -292,6 +306,25 @@ def test_what_is_wrong_is_said_in_a_sentence_and_nothing_is_left(run, clip, tmp_
     assert expected in said
     assert "Traceback" not in said
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_varying_frame_rate_is_said(run, tmp_path):
+    for name, times in (
+        ("even.mkv", range(10)),
+        ("uneven.mkv", [0, 1, 2, 3, 4, 30, 31, 32, 33, 60]),
+    ):
+        with av.open(str(tmp_path / name), "w") as container:
+            stream = container.add_stream("ffv1", rate=24)
+            stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "bgr0"
+            for time, pixels in zip(times, moving_disk(10), strict=True):
+                picture = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+                picture.pts, picture.time_base = time, Fraction(1, 24)
+                container.mux(stream.encode(picture))
+            container.mux(stream.encode(None))
+    status, said = run("input=even.mkv", "output=even", "solver=pinv")
+    assert status == 0 and "varies" not in said
+    status, said = run("input=uneven.mkv", "output=uneven", "solver=pinv")
+    assert status == 0 and "the frame rate of uneven.mkv varies" in said
 
 
 def test_a_missing_student_names_the_way_out(run, clip):

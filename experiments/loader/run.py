@@ -19,11 +19,11 @@ import torch
 from lvis.data import ShardDataModule
 from lvis.data.frames import to_frames
 from lvis.data.shard_decode import decode_video
-from lvis.data.shard_format import TRAIN, Index, Shard, sha256_of, shard_name, write_index
+from lvis.data.shard_format import TRAIN, Index, Shard, shard_name, write_index
 from lvis.data.shard_module import to_floats
 from lvis.data.synthetic import synthetic_clip
 from lvis.data.video import VideoWriter
-from lvis.files import write_text
+from lvis.files import sha256_of, write_text
 
 HERE = Path(__file__).parent
 WORKERS = (0, 1, 2)

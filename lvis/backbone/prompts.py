@@ -81,10 +81,6 @@ class PromptCache:
         name = "\0".join((self.model, str(self.text_len), prompt))
         return self.folder / f"{hashlib.sha256(name.encode('utf-8')).hexdigest()}.safetensors"
 
-    def release_encoder(self) -> None:
-        """Forget the encoder and its memory; a missing prompt loads it again."""
-        self._encoder = None
-
     def _read(self, path: Path) -> Tensor | None:
         if not path.exists():
             return None

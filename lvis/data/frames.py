@@ -91,7 +91,23 @@ def read_image(path: str | Path, most_pixels: int = MOST_PIXELS) -> np.ndarray:
     from PIL import ImageOps
 
     with open_image(path, most_pixels) as image:
-        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+        return as_rgb(ImageOps.exif_transpose(image))
+
+
+def as_rgb(image: Image.Image) -> np.ndarray:
+    """An image of any mode as uint8 (H, W, 3) RGB; the whole of a 16-bit grey scale counts.
+
+    Raises:
+        ValueError: numbers without a known white: floating point, or whole ones above 16 bits.
+    """
+    if image.mode != "F" and not image.mode.startswith("I"):
+        return np.asarray(image.convert("RGB"))
+    levels = np.asarray(image)
+    if image.mode == "F" or levels.min() < 0 or levels.max() > 65535:
+        raise ValueError("its white is not known: save it with 8 or 16 bits")
+    # Pillow's own conversion clips 16 bits at 255
+    grey = (levels / 257).round().astype(np.uint8)
+    return np.repeat(grey[..., None], 3, axis=-1)
 
 
 def image_names(folder: Path) -> list[str]:

@@ -17,7 +17,7 @@ class RawReader:
 
     Raises:
         UserError: no size given, or the stream ends inside a frame, as it does when the size is
-        wrong.
+        wrong, or before the first one.
     """
 
     def __init__(
@@ -44,6 +44,10 @@ class RawReader:
                 )
             yield np.frombuffer(payload, np.uint8).reshape(shape)
             position += 1
+        if not position:
+            raise UserError(
+                "standard input gave no frames; check the command that writes into the pipe"
+            )
 
     def __enter__(self) -> Self:
         return self

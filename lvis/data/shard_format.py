@@ -1,6 +1,5 @@
 """The layout of a folder of shards: which files, which members, and the index that describes them."""
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -58,12 +57,6 @@ def split_of(source_sha256: str, held_out: float) -> str:
 def shard_name(split: str, number: int) -> str:
     """`train-00000.tar`."""
     return f"{split}-{number:05d}.tar"
-
-
-def sha256_of(path: str | Path) -> str:
-    """Hex digest of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_index(folder: str | Path, index: Index) -> None:

@@ -16,9 +16,9 @@ from lvis.data.shard_format import (
     Index,
     Shard,
     read_index,
-    sha256_of,
 )
 from lvis.errors import UserError
+from lvis.files import sha256_of
 
 VERIFICATIONS = ("none", "sizes", "sha256")
 EXTENSIONS = (*VIDEO_EXTENSIONS, METADATA_EXTENSION, EMBEDDING_EXTENSION)

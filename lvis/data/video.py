@@ -1,7 +1,6 @@
 """Video files in constant memory, and the choice between file, folder and pipe."""
 
 import contextlib
-import os
 from collections.abc import Generator, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -10,8 +9,10 @@ from typing import Self
 
 import av
 import numpy as np
-from av.video.reformatter import ColorRange, Colorspace, Interpolation
+from av.video.reformatter import ColorRange
 
+from lvis.data.colour import BT709, quarter_turns, to_picture, upright_rgb
+from lvis.data.complete import check_complete
 from lvis.data.frames import (
     DEFAULT_RATE,
     FolderReader,
@@ -26,32 +27,13 @@ from lvis.data.frames import (
 from lvis.data.pipe import RawReader, RawWriter
 from lvis.data.sound import SoundCopy
 from lvis.errors import UserError
-from lvis.files import replacing
+from lvis.files import check_place, replacing
 from lvis.untrusted import MOST_PIXELS, limit_decoder, open_video
 
 DEFAULT_QUALITY = (
     18  # x264's constant rate factor: visually lossless, about 4 times smaller than at 8
 )
 ENCODERS = {".mp4": "libx264", ".mov": "libx264", ".m4v": "libx264", ".mkv": "ffv1"}
-
-_PRECISE = (
-    Interpolation.BICUBIC
-    | Interpolation.ACCURATE_RND
-    | Interpolation.FULL_CHR_H_INT
-    | Interpolation.FULL_CHR_H_INP
-)
-# ITU-T H.273 matrix coefficients -> swscale's constants; 6 (SMPTE 170M) is the matrix of BT.601
-_MATRICES = {
-    1: Colorspace.ITU709,
-    4: Colorspace.FCC,
-    5: Colorspace.ITU601,
-    6: Colorspace.ITU601,
-    7: Colorspace.SMPTE240M,
-    9: Colorspace.BT2020,
-    10: Colorspace.BT2020,
-}
-BT709 = 1  # its number in each of the three tables of H.273
-_HD_HEIGHT = 720  # untagged video is BT.709 from here on and BT.601 below, as players assume
 
 
 def open_source(
@@ -105,22 +87,16 @@ def check_output_name(path: str) -> None:
     """Raises UserError when `open_sink` could not write to this name, before any work is done."""
     if path == "-":
         return
+    check_place(path, is_file=bool(Path(path).suffix))
     target = Path(path)
-    place = next(folder for folder in target.absolute().parents if folder.exists())
-    if not place.is_dir():
-        raise UserError(f"cannot write {path}: {place} is not a folder; choose another place")
-    if not os.access(place, os.W_OK | os.X_OK):
-        raise UserError(f"cannot write {path}: {place} is read-only; choose another place")
     if target.suffix and target.suffix.lower() not in ENCODERS:
         raise UserError(
             f"cannot tell the format of {path}; end it in one of {', '.join(ENCODERS)}, "
             "or in nothing for a folder"
         )
-    if target.suffix and target.is_dir():
-        raise UserError(f"{path} is a folder; name a video file")
     if not target.suffix:
         check_folder_is_free(target)
-    if not target.suffix and target.is_file():
+    if not target.suffix and target.exists() and not target.is_dir():
         raise UserError(f"{path} is a file; name a folder for PNGs or add a suffix such as .mp4")
 
 
@@ -128,7 +104,8 @@ class VideoReader:
     """The frames of a file's first video stream, uint8 (H, W, 3) RGB, upright; one frame in memory
     at a time.
 
-    Iterate once. Sound, data and further video streams are passed over.
+    Iterate once. Sound, data and further video streams are passed over. `drift` is how many frames
+    the file's own times have strayed so far from an even `info.rate`.
 
     Raises:
         UserError: not a video, no video stream, cut short, a frame that cannot be decoded or that has
@@ -137,6 +114,9 @@ class VideoReader:
 
     def __init__(self, path: str | Path, most_pixels: int = MOST_PIXELS) -> None:
         self.path = Path(path)
+        self.drift = 0.0
+        self._sideways = False
+        self._began: float | None = None
         try:
             self._container = open_video(path, most_pixels)
         except (av.FFmpegError, OSError, ValueError) as error:
@@ -151,6 +131,9 @@ class VideoReader:
             self._stream.thread_type = "AUTO"
             limit_decoder(path, self._stream, most_pixels)
             check_complete(self.path, self._stream)
+            self._rate = Fraction(
+                self._stream.average_rate or self._stream.guessed_rate or DEFAULT_RATE
+            )
             self._frames = self._decode()
             self._first = next(self._frames, None)
             if self._first is None:
@@ -159,9 +142,10 @@ class VideoReader:
             self._container.close()
             raise
         height, width = self._first.shape[:2]
-        rate = self._stream.average_rate or self._stream.guessed_rate or DEFAULT_RATE
-        aspect = self._stream.sample_aspect_ratio or Fraction(1)
-        self.info = VideoInfo(height, width, Fraction(rate), self._count(rate), Fraction(aspect))
+        aspect = Fraction(self._stream.sample_aspect_ratio or 1)
+        if self._sideways:
+            aspect = 1 / aspect
+        self.info = VideoInfo(height, width, self._rate, self._count(), aspect)
 
     def __iter__(self) -> Iterator[np.ndarray]:
         first, self._first = self._first, None
@@ -182,6 +166,8 @@ class VideoReader:
         position = 0
         try:
             for frame in self._container.decode(self._stream):
+                self._sideways = quarter_turns(frame) % 2 == 1
+                self._follow(frame, position)
                 yield upright_rgb(frame)
                 position += 1
         except av.FFmpegError as error:
@@ -190,11 +176,18 @@ class VideoReader:
                 "repair it or cut it there"
             ) from error
 
-    def _count(self, rate: Fraction) -> int | None:
+    def _follow(self, frame: av.VideoFrame, position: int) -> None:
+        if frame.time is None:
+            return
+        if self._began is None:
+            self._began = frame.time
+        self.drift = max(self.drift, abs((frame.time - self._began) * float(self._rate) - position))
+
+    def _count(self) -> int | None:
         if self._stream.frames:
             return self._stream.frames
         if self._container.duration:
-            return max(1, round(self._container.duration * rate / av.time_base))
+            return max(1, round(self._container.duration * self._rate / av.time_base))
         return None
 
 
@@ -300,16 +293,6 @@ class VideoWriter:
             raise UserError(f"cannot encode {self.path}: {reason_of(error)}") from error
 
 
-def check_complete(path: Path, stream: av.VideoStream) -> None:
-    """Raises UserError when the container's index (mp4 and mov have one) says that bytes are missing."""
-    end = max((entry.pos + entry.size for entry in stream.index_entries), default=0)
-    size = path.stat().st_size
-    if end > size:
-        raise UserError(
-            f"{path} is cut short ({size} of at least {end} bytes); copy or download it again"
-        )
-
-
 def add_video_stream(
     container: av.container.OutputContainer,
     codec: str,
@@ -332,37 +315,6 @@ def add_video_stream(
         # version 3 has a checksum a slice, by which a decoder notices that a bit has flipped
         stream.options = {"level": "3", "slicecrc": "1"}
     return stream
-
-
-def to_picture(frame: np.ndarray, stream: av.VideoStream, position: int) -> av.VideoFrame:
-    """uint8 (H, W, 3) RGB as the frame number `position` of a stream of `add_video_stream`."""
-    is_yuv = str(stream.pix_fmt).startswith("yuv")
-    picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24").reformat(
-        format=stream.pix_fmt,
-        dst_colorspace=Colorspace.ITU709,
-        dst_color_range=ColorRange.MPEG if is_yuv else ColorRange.JPEG,
-        interpolation=_PRECISE,
-    )
-    rate = stream.codec_context.rate
-    assert rate is not None
-    picture.pts, picture.time_base = position, 1 / Fraction(rate)
-    return picture
-
-
-def upright_rgb(frame: av.VideoFrame) -> np.ndarray:
-    """A decoded frame as uint8 (H, W, 3) RGB: its own matrix and range, turned as displayed."""
-    untagged = Colorspace.ITU709 if frame.height >= _HD_HEIGHT else Colorspace.ITU601
-    full_range = frame.color_range == ColorRange.JPEG or frame.format.is_rgb
-    full_range = full_range or frame.format.name.startswith("yuvj")
-    pixels = frame.to_ndarray(
-        format="rgb24",
-        src_colorspace=_MATRICES.get(int(frame.colorspace), untagged),
-        src_color_range=ColorRange.JPEG if full_range else ColorRange.MPEG,
-        dst_color_range=ColorRange.JPEG,
-        interpolation=_PRECISE,
-    )
-    quarter_turns = round(frame.rotation / 90) % 4  # counter-clockwise, as numpy counts
-    return np.ascontiguousarray(np.rot90(pixels, quarter_turns)) if quarter_turns else pixels
 
 
 def reason_of(error: BaseException) -> str:

@@ -5,7 +5,6 @@
 then renamed, so that a folder of that name is complete. Safetensors and JSON carry no code.
 """
 
-import hashlib
 import json
 import logging
 import os
@@ -23,6 +22,7 @@ from torch import Tensor
 
 from lvis.distill.parallel import gathered, own_part, own_rows
 from lvis.errors import UserError
+from lvis.files import sha256_of
 
 FORMAT, VERSION = "lvis-training", 1
 MANIFEST, SUMS = "manifest.json", "SHA256SUMS"
@@ -53,7 +53,7 @@ class Checkpoint:
             for name, expected in sums.items():
                 if Path(name).name != name:
                     raise ValueError(f"{SUMS} names {name!r}")
-                if digest_of(folder / name) != expected:
+                if sha256_of(folder / name) != expected:
                     raise ValueError(f"{name} is not what {SUMS} says")
             self.manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
             files = [shard["file"] for shard in self.manifest["shards"]]
@@ -202,12 +202,6 @@ def best_score(folder: Path) -> float:
     return float(_best(folder).get("score", "-inf"))
 
 
-def digest_of(path: Path) -> str:
-    """sha256 of a file, hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _best(folder: Path) -> dict[str, Any]:
     try:
         found = json.loads((folder / BEST).read_text("utf-8"))
@@ -234,14 +228,14 @@ def _write_shard(partial: Path, tensors: Mapping[str, Tensor], rank: int) -> dic
     path = partial / f"shard_{rank:05d}.safetensors"
     save_file(own, path)
     _sync(path)
-    return {"file": path.name, "rows": rows, "sha256": digest_of(path)}
+    return {"file": path.name, "rows": rows, "sha256": sha256_of(path)}
 
 
 def _finish(
     partial: Path, target: Path, manifest: Mapping[str, Any], sums: Mapping[str, str]
 ) -> None:
     (partial / MANIFEST).write_text(json.dumps(manifest) + "\n", "utf-8")
-    sums = {**sums, MANIFEST: digest_of(partial / MANIFEST)}
+    sums = {**sums, MANIFEST: sha256_of(partial / MANIFEST)}
     lines = "".join(f"{digest}  {name}\n" for name, digest in sums.items())
     (partial / SUMS).write_text(lines, "utf-8")
     for name in (MANIFEST, SUMS):

@@ -11,6 +11,7 @@ from lvis.distill.module import Distillation
 from lvis.distill.parallel import agreed_any, agreed_mean
 from lvis.distill.randomness import generator_for
 from lvis.distill.records import Journal, write_side_by_side
+from lvis.errors import is_out_of_memory
 from lvis.metrics import psnr_frames, ssim_frames
 from lvis.progress import console
 
@@ -52,7 +53,7 @@ class Validation(Callback):
         try:
             scores = self._score(trainer, module)
         except (MemoryError, RuntimeError) as error:
-            if not _out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             failure = error
         if agreed_any(failure is not None, module.device):
@@ -112,10 +113,3 @@ class Validation(Callback):
 def _note(scores: dict[str, list[float]], name: str, video: Tensor, clean: Tensor) -> None:
     scores.setdefault(f"{name}_psnr", []).append(float(psnr_frames(video, clean).mean()))
     scores.setdefault(f"{name}_ssim", []).append(float(ssim_frames(video, clean).mean()))
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    # the CPU's allocator has no exception of its own
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
-        "can't allocate memory" in str(error)
-    )

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from lvis.errors import UserError
+from lvis.files import sha256_of
 from lvis.metrics.errors import Unmeasured
 from lvis.weights import hub
 
@@ -33,7 +34,7 @@ def network_file(part: str, node: Mapping[str, Any]) -> Path:
             raise Unmeasured(f"no weights: give {key}.source=FILE")
         source = str(cached)
     path = _find(str(source), key)
-    digest = hub.sha256(path)
+    digest = sha256_of(path)
     if len(pin) < SHORTEST_PIN:
         raise UserError(
             f"{key}.sha256={pin or 'null'} pins nothing; {path.name} has sha256 {digest}, write "

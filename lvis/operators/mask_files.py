@@ -52,8 +52,14 @@ def load_mask(path: str | Path, white: str = "observed") -> Tensor:
         shown = ", ".join(sorted(f"{width}x{height}" for height, width in sizes))
         raise UserError(f"the images in the mask folder {path} have different sizes: {shown}")
     level = torch.from_numpy(np.stack(frames)).float() / 255
-    is_white = _threshold(level, f"the mask {path}")[None, None]
-    return is_white if white == "observed" else ~is_white
+    is_white = threshold(level, f"the mask {path}")[None, None]
+    observed = is_white if white == "observed" else ~is_white
+    if not observed.any():
+        raise UserError(
+            f"the mask {path} observes no pixel (white means {white}); give another, or tell what "
+            "its white means by the key white of the operator"
+        )
+    return observed
 
 
 def binarise(mask: Tensor) -> Tensor:
@@ -77,10 +83,15 @@ def binarise(mask: Tensor) -> Tensor:
             f"a mask tensor has values in [{mask.min():g}, {mask.max():g}]: give 1 where "
             f"observed, 0 where missing"
         )
-    return _threshold(mask.float(), "a mask tensor")
+    return threshold(mask.float(), "a mask tensor")
 
 
-def _threshold(level: Tensor, name: str) -> Tensor:
+def threshold(level: Tensor, name: str) -> Tensor:
+    """Grey values in [0, 1] of any shape as bool, True where white.
+
+    Raises:
+        UserError: too many are neither black nor white; `name` says whose they are.
+    """
     grey = ((level > GREY_RANGE[0]) & (level < GREY_RANGE[1])).float().mean().item()
     if grey > GREY_SHARE:
         raise UserError(

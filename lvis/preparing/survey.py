@@ -7,9 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from lvis.data.frames import image_names
-from lvis.data.shard_format import sha256_of
 from lvis.errors import UserError
-from lvis.files import write_text
+from lvis.files import sha256_of, write_text
 from lvis.preparing.cutting import clip_starts, scenes_of
 from lvis.preparing.decoding import Limits, Picture, Pictures
 from lvis.preparing.scenes import CutDetector

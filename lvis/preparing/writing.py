@@ -17,10 +17,9 @@ from lvis.data.shard_format import (
     METADATA_EXTENSION,
     VIDEO_CHECKSUM,
     Shard,
-    sha256_of,
 )
 from lvis.errors import UserError
-from lvis.files import remove_partial, replacing, write_text
+from lvis.files import remove_partial, replacing, sha256_of, write_text
 from lvis.preparing.cutting import cut, fitted
 from lvis.preparing.decoding import Limits, Pictures
 from lvis.preparing.encoding import ClipEncoder

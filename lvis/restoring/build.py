@@ -6,7 +6,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from lvis.errors import UserError
+from lvis.errors import UserError, of_the_machine
 
 
 def build(config: DictConfig) -> Any:
@@ -24,6 +24,8 @@ def build(config: DictConfig) -> Any:
             if isinstance(error, UserError):
                 raise error from None
             innermost, error = error, error.__cause__
+        if (sentence := of_the_machine(innermost)) is not None:
+            raise UserError(sentence) from wrapper
         reason = " ".join(str(innermost).split())
         if isinstance(innermost, ImportError | AttributeError) and "Error locating" in str(wrapper):
             raise UserError(

@@ -10,6 +10,7 @@ from lvis.data.frames import IMAGE_SUFFIXES, FrameSource
 from lvis.data.video import open_source
 from lvis.errors import UserError
 from lvis.operators import Inpainting, LinearOperator, StreamState
+from lvis.operators.mask_files import threshold
 
 REMEMBERED = (
     4  # blocks of a mask video that stay at hand: several readers follow one stream closely
@@ -21,11 +22,13 @@ class StreamedMask(Inpainting):
 
     Args:
         source: the mask's frames, in order.
+        name: of the file or folder, for errors.
         white: "observed" or "missing".
     """
 
-    def __init__(self, source: FrameSource, white: str, noise_std: float = 0.0) -> None:
+    def __init__(self, source: FrameSource, name: str, white: str, noise_std: float = 0.0) -> None:
         super().__init__(white=white, noise_std=noise_std)
+        self.name = name
         self._frames = iter(source)
         self._read = 0
         self._recent: deque[tuple[int, int, Inpainting]] = deque(maxlen=REMEMBERED)
@@ -48,7 +51,8 @@ class StreamedMask(Inpainting):
                 "give a mask as long as the video, or a single image"
             )
         self._read += num_frames
-        white = torch.from_numpy(np.stack(frames)[..., 1] >= 128)
+        level = torch.from_numpy(np.stack(frames)[..., 1]).float() / 255
+        white = threshold(level, f"the mask {self.name}")
         observed = white if self.white == "observed" else ~white
         operator = Inpainting(mask=observed, noise_std=self.noise_std)
         self._recent.append((begin, num_frames, operator))
@@ -85,7 +89,7 @@ def _read_mask(path: str, old: Inpainting, size: tuple[int, int]) -> Inpainting:
         height, width = new.mask.shape[-2:]
     else:
         source = open_source(path)
-        new = StreamedMask(source, old.white, old.noise_std)
+        new = StreamedMask(source, path, old.white, old.noise_std)
         height, width = source.info.height, source.info.width
     if (height, width) != size:
         raise UserError(

@@ -7,6 +7,7 @@ from typing import Any
 
 from lvis.data.video import check_output_name
 from lvis.errors import UserError
+from lvis.files import check_place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +87,16 @@ class Settings:
             )
         if self.save_measurement == "-":
             raise UserError("save_measurement=- has no place; give a file or a folder")
-        given = [path for path in (self.input, self.mask) if path and path != "-"]
+        if self.raw_size and self.input != "-":
+            raise UserError("raw.size is for raw frames; give input=- or leave raw.size out")
+        if self.raw_rate and self.input != "-" and Path(self.input).is_file():
+            raise UserError(
+                f"raw.rate is for raw frames and folders, and {self.input} is a file with a rate "
+                "of its own; leave raw.rate out"
+            )
+        if self.report:
+            check_place(self.report)
+        given = [path for path in (self.input, self.mask, self.report) if path and path != "-"]
         taken = {Path(path).resolve() for path in given}
         for path in self.outputs():
             check_output_name(path)

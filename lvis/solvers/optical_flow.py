@@ -8,8 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lvis.errors import UserError
+from lvis.files import sha256_of
 from lvis.solvers.warping import visible
-from lvis.weights import hub, safe
+from lvis.weights import safe
 from lvis.weights.check import fill
 from lvis.weights.load import parameters_on_meta
 
@@ -102,7 +103,7 @@ def load_optical_flow(weights: str | None, device: str | torch.device = "cpu") -
     if not cached.is_file():
         return DISFlow()
     pin = cached.stem.rsplit("-", 1)[-1]
-    if not hub.sha256(cached).startswith(pin):
+    if not sha256_of(cached).startswith(pin):
         raise UserError(f"{cached} is damaged: its sha256 does not begin with {pin}; delete it")
     return RAFTFlow(cached, device)
 

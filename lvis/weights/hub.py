@@ -8,7 +8,6 @@ is asked for and a file whose sha256 has changed is refused.
 from __future__ import annotations
 
 import fnmatch
-import hashlib
 import json
 import logging
 import os
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from lvis.errors import UserError
-from lvis.files import write_text
+from lvis.files import sha256_of, write_text
 from lvis.weights.safe import read_json
 
 log = logging.getLogger(__name__)
@@ -68,12 +67,6 @@ def fetch(repo: str, revision: str | None, patterns: list[str]) -> Path:
 def pins() -> dict[str, Any]:
     """What `hub_pins.json` fixes: repository -> {"revision", "files": {path: sha256}}."""
     return read_json(Path(__file__).with_name("hub_pins.json"))
-
-
-def sha256(path: Path) -> str:
-    """The sha256 of a file, in hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _download(repo: str, revision: str, patterns: list[str]) -> Path:
@@ -147,7 +140,7 @@ def _verify(repo: str, commit: str, relative: str, path: Path, lock: dict[str, A
     files = lock["files"].setdefault(f"{repo}@{commit}", {})
     known = files.get(relative)
     unchanged = known and (known["size"], known["mtime_ns"]) == (stat.st_size, stat.st_mtime_ns)
-    digest = known["sha256"] if unchanged else sha256(stored)
+    digest = known["sha256"] if unchanged else sha256_of(stored)
     pinned = pins().get(repo, {})
     pin = pinned.get("files", {}).get(relative) if pinned.get("revision") == commit else None
     # the hub's cache names a large file's blob by the sha256 that the server announced

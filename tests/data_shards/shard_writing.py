@@ -17,11 +17,11 @@ from lvis.data.shard_format import (
     Index,
     Shard,
     read_index,
-    sha256_of,
     shard_name,
     split_of,
     write_index,
 )
+from lvis.files import sha256_of
 
 SIZE, FRAMES, SHARE = (32, 32), 5, 0.25
 CODECS = {"mp4": ("mp4", "libx264", "yuv420p"), "mkv": ("matroska", "ffv1", "bgr0")}

@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lvis.data.frames import FolderReader, FolderWriter, VideoInfo, natural_key, to_frames, to_video
+from lvis.data.frames import (
+    FolderReader,
+    FolderWriter,
+    VideoInfo,
+    natural_key,
+    read_image,
+    to_frames,
+    to_video,
+)
 from lvis.data.pipe import RawReader, RawWriter
 from lvis.data.video import VideoReader, VideoWriter, open_sink, open_source
 from lvis.errors import UserError
@@ -206,6 +214,35 @@ def test_a_cut_video_is_refused_with_its_name(tmp_path, damage):
         read(path)
 
 
+def test_a_cut_matroska_file_is_refused_and_a_live_one_is_not(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (9, 64, 64, 3), dtype=np.uint8)
+    path = write(tmp_path / "clip.mkv", list(noise))
+    whole = path.read_bytes()
+    assert len(read(path)) == 9
+    path.write_bytes(whole[: len(whole) * 2 // 3])
+    with pytest.raises(UserError, match=r"clip\.mkv is cut short"):
+        read(path)
+    # a recording that was never finished has no length to fall short of
+    segment = whole.index(bytes.fromhex("18538067")) + 4
+    path.write_bytes(whole[:segment] + b"\x01" + b"\xff" * 7 + whole[segment + 8 :])
+    assert len(read(path)) == 9
+
+
+@pytest.mark.parametrize("turn, aspect", [(0, Fraction(4, 3)), (-90, Fraction(3, 4))])
+def test_a_turned_pixel_is_as_high_as_it_was_wide(tmp_path, turn, aspect):
+    path = tmp_path / "turned.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 112, 48, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(4, 3)
+        stream.set_display_rotation(turn)
+        frame = np.zeros((48, 112, 3), np.uint8)
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode(None))
+    with VideoReader(path) as reader:
+        assert reader.info.aspect == aspect
+
+
 def test_what_is_no_video_is_refused(tmp_path):
     (tmp_path / "notes.mp4").write_text("not a video")
     with pytest.raises(UserError, match=r"notes\.mp4 is not a readable video"):
@@ -237,6 +274,27 @@ def test_folders_are_read_in_natural_order_and_written_as_pngs(tmp_path):
             writer.write(frame)
     back = list(FolderReader(tmp_path / "out"))
     assert np.array_equal(np.stack(back), np.stack(frames))
+
+
+@pytest.mark.parametrize("mode", ["L", "I;16", "LA", "P", "RGBA", "1"])
+def test_pictures_of_every_mode_keep_their_greys(tmp_path, mode):
+    levels = np.array([[0, 64, 128, 255]], np.uint8)
+    if mode == "I;16":
+        image = Image.fromarray(levels.astype(np.uint16) * 257)
+    elif mode == "1":
+        levels = np.array([[0, 255, 0, 255]], np.uint8)
+        image = Image.fromarray(levels).convert("1")
+    else:
+        image = Image.fromarray(levels).convert(mode)
+    assert image.mode == mode
+    image.save(tmp_path / "a.png")
+    assert np.array_equal(read_image(tmp_path / "a.png")[..., 0], levels)
+
+
+def test_pictures_without_a_known_white_are_refused(tmp_path):
+    Image.fromarray(np.ones((2, 2), np.float32)).save(tmp_path / "a.tif")
+    with pytest.raises(UserError, match="save it with 8 or 16 bits"):
+        FolderReader(tmp_path)
 
 
 def test_natural_order_counts():
@@ -280,6 +338,8 @@ def test_a_pipe_that_ends_inside_a_frame_or_has_no_size_is_refused():
         list(RawReader((4, 6), stream=io.BytesIO(bytes(100))))
     with pytest.raises(UserError, match=r"raw\.size=\[HEIGHT,WIDTH\]"):
         RawReader(None)
+    with pytest.raises(UserError, match="gave no frames"):
+        list(RawReader((4, 6), stream=io.BytesIO()))
 
 
 def test_levels_survive_the_tensor():

@@ -13,6 +13,7 @@ from lvis.distill import checkpoints
 from lvis.distill.preemption import EXIT_REQUEUE, heeding_signals
 from lvis.distill.records import Journal, read_journal, write_side_by_side
 from lvis.errors import UserError
+from lvis.files import sha256_of
 
 
 def save(folder: Path, step: int) -> Path:
@@ -70,7 +71,7 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path, name, damage):
 def test_a_sum_outside_of_the_folder_is_refused(tmp_path):
     folder = save(tmp_path, 1)
     with open(folder / "SHA256SUMS", "a") as sums:
-        sums.write(f"{checkpoints.digest_of(folder / 'manifest.json')}  ../stolen\n")
+        sums.write(f"{sha256_of(folder / 'manifest.json')}  ../stolen\n")
     with pytest.raises(ValueError, match="stolen"):
         checkpoints.Checkpoint(folder)
 

@@ -131,7 +131,8 @@ WRONG = {
     "small depth": (["input=clip.mkv", "output=o", "depth=small.npy"], "is 8x6 and the video is 48x32"),
     "short depth": (["input=clip.mkv", "output=o", "depth=short.npy"], "short.npy ends before the video"),
     "flat array": (["input=clip.mkv", "output=o", "depth=line.npy"], "(7,)"),
-    "pickle": (["input=clip.mkv", "output=o", "depth=pickle.npy"], "cannot be read as numbers"),
+    "pickle": (["input=clip.mkv", "output=o", "depth=pickle.npy"], "it holds no plain numbers"),
+    "broken archive": (["input=clip.mkv", "output=o", "depth=bad.npz"], "bad.npz cannot be read"),
     "empty depth": (["input=clip.mkv", "output=o", "depth=zero.npy"], "no value above 0 in frame 0"),
     "grey depth": (["input=clip.mkv", "output=o", "depth=grey.png"], "depth_range=[NEAR,FAR]"),
     "bad range": (["input=clip.mkv", "output=o", "depth=grey.png", "depth_range=[3,1]"], "depth_range=[3, 1]"),
@@ -152,6 +153,7 @@ def test_what_is_wrong_is_one_sentence_and_no_video_is_left(run, tmp_path, case)
     np.save(tmp_path / "short.npy", np.ones((3, HEIGHT, WIDTH)))
     np.save(tmp_path / "line.npy", np.ones(7))
     np.save(tmp_path / "zero.npy", np.zeros((HEIGHT, WIDTH)))
+    (tmp_path / "bad.npz").write_bytes(b"PK nothing of the kind")
     np.save(tmp_path / "pickle.npy", np.array([{}], dtype=object), allow_pickle=True)
     Image.fromarray(np.full((HEIGHT, WIDTH), 128, np.uint8)).save(tmp_path / "grey.png")
     Image.fromarray(np.full((6, 8), 255, np.uint8)).save(tmp_path / "grey8.png")

@@ -14,10 +14,11 @@ import pytest
 from safetensors.torch import load
 
 from lvis.data import ShardDataModule
-from lvis.data.shard_format import read_index, sha256_of, split_of
+from lvis.data.shard_format import read_index, split_of
 from lvis.data.shard_reader import ShardReader
 from lvis.data.video import VideoReader
 from lvis.errors import UserError
+from lvis.files import sha256_of
 from tests.preparing.conftest import SMALL, digests, moving, run, write_video
 
 # on a crowded machine x264 was seen, rarely, to write other bytes for the same frames

@@ -6,6 +6,7 @@ import logging
 import pytest
 
 from lvis.errors import UserError
+from lvis.files import sha256_of
 from lvis.weights import hub, load_transformer, save_transformer
 
 COMMIT, NEXT = "a" * 40, "b" * 40
@@ -25,7 +26,7 @@ def cache(tmp_path, monkeypatch, transformer):
         snapshot = repo / "snapshots" / commit
         save_transformer(transformer, snapshot)
         weights = snapshot / "diffusion_pytorch_model.safetensors"
-        blob = repo / "blobs" / hub.sha256(weights)
+        blob = repo / "blobs" / sha256_of(weights)
         weights.rename(blob)
         weights.symlink_to(blob)
     return repo
@@ -42,7 +43,7 @@ def test_first_use_is_recorded_and_announced(cache, caplog):
     lock = json.loads(hub.lock_path().read_text())
     assert lock["revisions"] == {REPO: COMMIT}
     recorded = lock["files"][f"{REPO}@{COMMIT}"]["diffusion_pytorch_model.safetensors"]
-    assert recorded["sha256"] == hub.sha256(weights_of(cache))
+    assert recorded["sha256"] == sha256_of(weights_of(cache))
     caplog.clear()
     load_transformer(f"hub:{REPO}")
     assert not caplog.records
@@ -67,7 +68,7 @@ def test_a_blob_that_is_not_what_the_hub_announced_is_refused(cache):
 
 
 def test_a_pinned_file_must_have_its_pin(cache, monkeypatch):
-    good = hub.sha256(weights_of(cache))
+    good = sha256_of(weights_of(cache))
     for digest, refused in ((good, False), ("0" * 64, True)):
         pins = {REPO: {"revision": COMMIT, "files": {weights_of(cache).name: digest}}}
         monkeypatch.setattr(hub, "pins", lambda pins=pins: pins)

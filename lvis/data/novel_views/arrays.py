@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from itertools import repeat
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -82,8 +83,13 @@ def load_array(path: str, name: str) -> np.ndarray:
                     held = ", ".join(loaded.files) or "nothing"
                     raise UserError(f"{path} holds {held}; name the array {name} in it")
                 loaded = loaded[name if name in loaded.files else loaded.files[0]]
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"the {name} {path} cannot be read as numbers: {error}") from error
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
+        # numpy takes whatever it does not know for a pickle, and its advice would be to trust it
+        objects = "pickle" in str(error) or "Python objects" in str(error)
+        reason = "it holds no plain numbers" if objects else str(error)
+        raise UserError(
+            f"the {name} {path} cannot be read ({reason}); save it with numpy.save or numpy.savez"
+        ) from error
     if loaded.dtype.kind not in "fiu":
         raise UserError(f"the {name} {path} holds {loaded.dtype}; give real numbers")
     return loaded
