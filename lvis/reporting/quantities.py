@@ -22,7 +22,7 @@ class Quantity:
 
     @property
     def heading(self) -> str:
-        arrow = " → 0" if self.zero else {1: " ↑", -1: " ↓", 0: ""}[self.better]
+        arrow = " →\u00a00" if self.zero else {1: " ↑", -1: " ↓", 0: ""}[self.better]
         return self.title + (f" ({self.unit})" if self.unit else "") + arrow
 
     def score(self, mean: float) -> float:

@@ -156,7 +156,7 @@ def test_what_is_best_at_zero_is_not_best_below_it(tmp_path):
     rows = [row(method, "a", 20, flicker_high_band=value) for method, value in values.items()]
     [section] = sections(loaded(tmp_path, rows))
     column = quantity("flicker_high_band")
-    assert column.heading == "Flicker (dB) → 0"
+    assert column.heading == "Flicker (dB) →\u00a00"
     marks = {line.name: line.cells[0].mark for line in means(section, [column], 0.95)}
     assert marks == {"smeared": "", "right": "best", "flickering": ""}
 
