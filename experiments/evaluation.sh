@@ -8,7 +8,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 python=${PYTHON:-python}
-weights=${WEIGHTS_DIGEST:-$(find lvis/weights/bundled -type f | LC_ALL=C sort | xargs sha256sum | sha256sum | cut -c1-12)}
+weights=${WEIGHTS_DIGEST:-$(find lvis/weights/bundled -type f ! -name '*.md' | LC_ALL=C sort | xargs sha256sum | sha256sum | cut -c1-12)}   # the model card does not count
 export WEIGHTS_DIGEST=$weights   # of scripts that this one starts
 outputs=${EXPERIMENTS_OUTPUT:-outputs/experiments/$weights}
 bf16=(model.teacher_vae.encode_dtype=bfloat16 model.teacher_vae.decode_dtype=bfloat16)

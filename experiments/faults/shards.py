@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import training as t
 
-from lvis.data.shard_format import Index, Shard, read_index, sha256_of, write_index
+from lvis.data.shard_format import Index, Shard, read_index, write_index
 from lvis.data.video import VideoWriter
+from lvis.files import sha256_of
 
 FIRST = "train-00000.tar"
 SOURCES, SIDE, FRAMES = 6, 32, 9  # two clips a shard: three shards
