@@ -78,6 +78,7 @@ def test_a_backend_of_another_device_is_one_sentence(backend):
         pass
 
 
+@pytest.mark.filterwarnings("ignore:Flash attention")  # torch's own reasons
 def test_a_backend_without_a_kernel_for_the_sizes_is_one_sentence():
     query, value = torch.ones(1, 4, 2, 8), torch.ones(1, 4, 2, 6)
     with (

@@ -122,12 +122,14 @@ def test_no_stage_waits_for_another_block_and_the_host_for_old_ones_only(tiny_st
     device = Device()
     clean = video(57)
     with open_pipelined(tiny_student(pipeline=True), operator, device) as stream:
-        stream.push(operator(clean)[:, :, :33])  # two blocks that run alone, and a third
+        stream.push(
+            operator(clean)[:, :, :45]
+        )  # two blocks that run alone, and two that are queued
         device.log.clear()
         device.kept.clear()
-        stream.push(operator(clean)[:, :, 33:45])
+        stream.push(operator(clean)[:, :, 45:])
     between = [entry for entry in device.log if entry[0] != entry[2]]
-    # the third block and the one before it are all that is queued when the fourth begins
+    # the host waits for the third block before it queues the fifth, and for nothing else
     assert between[:4] == [
         ("host", "waits for", "decode"),
         ("encode", "waits for", "caller"),
