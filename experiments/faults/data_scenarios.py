@@ -25,7 +25,7 @@ def bad_shard(weights: Path, folder: Path, hurt: Callable[[Path], object]) -> Ou
     assert ended.status == 0, ended.said[-2000:]
     reason = left_out(folder, FIRST)
     assert t.steps_done(folder / "run") == 4
-    return Outcome(f"went on with the other shards' clips, and said once that it {reason}", 0)
+    return Outcome(f"went on with the other shards' clips, and said once: {reason}", 0)
 
 
 def flipped_bit(weights: Path, folder: Path) -> Outcome:
@@ -42,7 +42,7 @@ def flipped_bit(weights: Path, folder: Path) -> Outcome:
     ended = train_on(weights, folder, shards, "trainer.max_steps=8")
     assert ended.status == 0, ended.said[-2000:]
     reason = left_out(folder, key)
-    return Outcome(f"another clip took its place, and it was said once that it {reason}", 0)
+    return Outcome(f"another clip took its place, and it was said once: it {reason}", 0)
 
 
 def nothing_left(weights: Path, folder: Path) -> Outcome:
