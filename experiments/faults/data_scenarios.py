@@ -12,7 +12,7 @@ from outcome import USER_ERROR, Outcome, Scenario
 from shards import FIRST, folder_of_shards, left_out, train_on
 
 from lvis.data.shard_reader import ShardReader, open_folder
-from lvis.weights.hub import sha256
+from lvis.files import sha256_of
 
 COMMIT = "a" * 40
 
@@ -68,7 +68,7 @@ def wrong_hash(weights: Path, folder: Path) -> Outcome:
     (repo / "refs" / "main").write_text(COMMIT)
     (repo / "blobs").mkdir()
     file = snapshot / "diffusion_pytorch_model.safetensors"
-    blob = repo / "blobs" / sha256(file)
+    blob = repo / "blobs" / sha256_of(file)
     file.rename(blob)
     file.symlink_to(blob)
     variables = {"HF_HUB_CACHE": str(folder / "hub"), "LVIS_CACHE": str(folder / "lvis")}
