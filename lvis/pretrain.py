@@ -96,7 +96,8 @@ def pretrain_autoencoder(cfg: DictConfig, output: Path) -> dict[str, float]:
     vae.encode_dtype = vae.decode_dtype = torch.bfloat16 if cfg.bf16 else torch.float32
     if part.inflate:
         initialise_as_image_vae(vae.net)
-    val = SyntheticVideos(cfg.seed, 17, (128, 128), "val", length=VALIDATION_CLIPS)
+    # long enough to show what becomes of a stream: a VAE that never saw more than 13 frames drifts after 16
+    val = SyntheticVideos(cfg.seed, 33, (128, 128), "val", length=VALIDATION_CLIPS)
     metrics: dict[str, float] = {}
     for stage in part.stages:
         for name, parameter in vae.named_parameters():

@@ -22,10 +22,10 @@ from lvis.weights import load_text_encoder, load_transformer, load_wan_vae
 HERE = Path(__file__).parent
 PROMPTS = (
     "a large red disk moves left",
-    "a blue square moves up",
+    "a large blue square moves up",
+    "a large green triangle moves right",
     "the camera pans right",
     "leaves move left",
-    "a small yellow triangle stands still",
     "",
 )
 
