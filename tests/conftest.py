@@ -1,5 +1,6 @@
 """What tests of several folders share."""
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,16 +19,25 @@ def offline_run() -> Callable[[Path], dict]:
     return _offline_run
 
 
-def _offline_run(folder: Path) -> dict:
+def _offline_run(folder: Path, patience: float = 30.0) -> dict:
+    """What the run's file says, once W&B's own process, which outlives the run, has written its end."""
+    [path] = folder.glob("*.wandb")
+    until = time.monotonic() + patience
+    while "exit" not in (found := _read_run(path))["kinds"] and time.monotonic() < until:
+        time.sleep(0.1)
+    return found
+
+
+def _read_run(path: Path) -> dict:
     import json
 
     from wandb.proto import wandb_internal_pb2
 
-    [path] = folder.glob("*.wandb")
-    found: dict = {"config": {}, "summary": {}}
+    found: dict = {"config": {}, "summary": {}, "kinds": set()}
     for payload in _records(path.read_bytes()):
         record = wandb_internal_pb2.Record.FromString(payload)
         kind = record.WhichOneof("record_type")
+        found["kinds"].add(kind)
         if kind == "run":
             run = record.run
             found |= {"name": run.display_name, "group": run.run_group, "job_type": run.job_type}
@@ -52,6 +62,8 @@ def _records(data: bytes) -> Iterator[bytes]:
             place += left
             continue
         length, kind = int.from_bytes(data[place + 4 : place + 6], "little"), data[place + 6]
+        if place + 7 + length > len(data):
+            return
         parts += data[place + 7 : place + 7 + length]
         place += 7 + length
         if kind in LAST_PARTS:

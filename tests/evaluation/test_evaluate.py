@@ -15,7 +15,7 @@ from lvis.evaluation.table import read_rows
 
 SMALL = ("solver=pinv", "task=deblur", "clips.size=[32,32]", "clips.frames=17", "clips.count=3")
 SMALL += ("clips.pictures=0", "task.operator.size=9", "task.operator.sigma=1.0")
-TIMED = ("seconds", "time_to_first_frame", "frames_per_second")
+TIMED = ("seconds", "time_to_first_frame", "frames_per_second", "peak_memory_growth")
 
 
 class Features(nn.Module):
