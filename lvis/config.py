@@ -16,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lvis.command_line import check_kinds, first_sentence, overrides_of
 from lvis.errors import UserError, of_the_machine
+from lvis.help_page import help_page
 from lvis.memory import keep_freed_memory
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -44,7 +45,7 @@ def entry(config_name: str) -> Callable[[Callable[[DictConfig], object]], Callab
     """Decorate `task(cfg)` into a `main()` that composes `conf/<config_name>.yaml` with the command line.
 
     A `UserError`, and whatever Hydra says about the command line, is printed as one line on standard error with exit
-    status 2. `LVIS_DEBUG=1` shows the traceback instead.
+    status 2. `LVIS_DEBUG=1` shows the traceback instead. `--help` prints the configuration's own comments.
     """
 
     def decorate(task: Callable[[DictConfig], object]) -> Callable[[], None]:
@@ -54,6 +55,9 @@ def entry(config_name: str) -> Callable[[Callable[[DictConfig], object]], Callab
         )
 
         def main() -> None:
+            if {"--help", "-h"} & set(sys.argv[1:]):
+                print(help_page(config_name, CONF))
+                return
             keep_freed_memory()
             # else Hydra prints its own pages on a mistyped override, and exits with 1
             os.environ.setdefault("HYDRA_FULL_ERROR", "1")
