@@ -3,7 +3,7 @@
 #   PYTHON        the interpreter (python)
 #   REAL_CLIPS    videos, separated by commas: every evaluation on them too, as "real" clips
 #   WEIGHTS_DIGEST  the digest, where it is known
-#   COUNT         synthetic clips (8);  SLOW_COUNT  of solvers that take minutes a clip (4)
+#   COUNT         synthetic clips (8);  SLOW_COUNT  clips of either kind of solvers that take minutes a clip (4; 0: none)
 # shellcheck shell=bash
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -15,6 +15,8 @@ bf16=(model.teacher_vae.encode_dtype=bfloat16 model.teacher_vae.decode_dtype=bfl
 bf16+=(model.vaes.lean.encode_dtype=bfloat16 model.vaes.lean.decode_dtype=bfloat16)
 average=task.operator.filter=average   # AVIS's and VISION-XL's x4 pools; conf/task/sr4.yaml has InstantViR's cubic
 circular=task.operator.inner.border=circular   # VISION-XL's mean of 7 frames; conf/task/*_plus.yaml look back, to stream
+
+real_clips=${REAL_CLIPS:-}
 
 # once COMMAND ...: not again where the same command has ended well for these weights
 once() {
@@ -37,10 +39,12 @@ evaluate() {
   fi
 }
 
-# slowly FOLDER ARGUMENT ...: the same on fewer synthetic clips
+# slowly FOLDER ARGUMENT ...: the same on fewer clips of either kind
 slowly() {
   local count=${SLOW_COUNT:-4}
-  evaluate "$@"
+  local REAL_CLIPS
+  REAL_CLIPS=$(cut -d, -f"1-$((count > 0 ? count : 1))" <<<"$real_clips")
+  if [ "$count" -gt 0 ]; then evaluate "$@"; fi
 }
 
 # collect SOURCE TARGET: rows of outputs/.../SOURCE into experiments/TARGET, in place of those of other weights

@@ -3,7 +3,7 @@
 # DPS_STEPS: of DPS (10; 100 of them take about 17 minutes a clip and task on one core)
 . "$(dirname "$0")/../evaluation.sh"
 REAL_CLIPS=   # two clips are an overview
-common=("${bf16[@]}" clips.frames=21 label=overview)
+common=("${bf16[@]}" clips.frames=21 label=overview clips.videos=1)   # the videos are for ../vision_xl/grid
 tasks=task=inpaint,deblur,sr4,temporal_average,spatiotemporal_average
 count=2
 # of InstantViR's tasks only: AVIS's averages have no student

@@ -5,3 +5,7 @@ for vae in lean wan; do
   evaluate tiny_world "${bf16[@]}" solver=student vae=$vae task=inpaint,deblur,sr4 label=default
 done
 collect tiny_world/results.jsonl tiny_world/results.jsonl
+# frames.png: the third held-out clip, lean above, wan below
+pictures=(clips.count=3 clips.pictures=3 label=frames)
+once "$python" -m lvis.evaluate -m output="$outputs/frames" "${pictures[@]}" "${bf16[@]}" solver=student vae=lean,wan task=inpaint,deblur,sr4
+"$python" experiments/stack.py experiments/tiny_world/frames.png "$outputs"/frames/pictures/frames_{inpaint,deblur,sr4}_{lean,wan}_synthetic-2.png

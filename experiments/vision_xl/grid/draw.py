@@ -2,7 +2,7 @@
 
     python experiments/vision_xl/grid/draw.py RESULTS OUTPUT [--clips synthetic]
 
-RESULTS is the folder of evaluations with label=grid and clips.videos; OUTPUT gets <clip>_<task>.png. Over the columns
+RESULTS is a folder of evaluations with label=grid or overview and clips.videos; OUTPUT gets <clip>_<task>.png. Over the columns
 is PSNR in dB, of the tensors; the videos are H.264, finer than what can be seen.
 """
 
@@ -24,6 +24,7 @@ from lvis.evaluation.pictures import save_grid  # noqa: E402
 from lvis.evaluation.table import Row, read_rows  # noqa: E402
 from lvis.evaluation.videos import CLEAN, MEASUREMENT, video_path  # noqa: E402
 
+LABELS = ("grid", "overview")
 # method -> caption, in the order of the columns
 SOLVERS = {
     "pinv": "pinv",
@@ -48,13 +49,13 @@ def draw(results: Path, output: Path, clips: str) -> list[Path]:
     rows = {
         (row["clip"], row["task"], row["method"]): row
         for row in read_rows(results / "results.jsonl")
-        if row["label"] == "grid" and row["clips"] == clips and row["method"] in SOLVERS
+        if row["label"] in LABELS and row["clips"] == clips and row["method"] in SOLVERS
         # an evaluation that was interrupted leaves rows without videos
         if video_path(results, row, row["method"]).is_file()
     }
     if not rows:
         raise UserError(
-            f"{results} has no {clips} clips with label=grid; run experiments/vision_xl/grid/run.sh"
+            f"{results} has no {clips} clips with a label of {LABELS}; run experiments/vision_xl/grid/run.sh"
         )
     written = []
     for clip, task in dict.fromkeys(key[:2] for key in rows):
