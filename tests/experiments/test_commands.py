@@ -48,6 +48,20 @@ def first_of_each_sweep(arguments: list[str]) -> list[str]:
     return found
 
 
+def without_sweeps(arguments: list[str]) -> list[str]:
+    parsed = OverridesParser.create().parse_overrides(arguments)
+    return [one.input_line for one in parsed if not one.is_sweep_override()]
+
+
+def test_every_multirun_composes_before_its_jobs(commands):
+    """Hydra composes what is not swept first, with the defaults in place of what is."""
+    entries = {(c[1], *without_sweeps(c[3:])) for c in commands if c[0] == "-m" and c[2] == "-m"}
+    assert len(entries) > 20
+    for entry, *overrides in entries:
+        kept = [word for word in overrides if not word.startswith("hydra.")]
+        compose(entry.removeprefix("lvis."), kept)
+
+
 def test_every_command_composes(commands):
     entries = [c for c in commands if c[0] == "-m" and c[1] in ("lvis.evaluate", "lvis.train")]
     assert len(entries) > 20
