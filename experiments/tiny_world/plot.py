@@ -20,6 +20,7 @@ from lvis.restoring.comparison import SideBySide
 from lvis.weights import load_text_encoder, load_transformer, load_wan_vae
 
 HERE = Path(__file__).parent
+COLUMNS = 5
 PROMPTS = (
     "a large red disk moves left",
     "a large blue square moves up",
@@ -45,10 +46,15 @@ def plot_curves() -> None:
     names = sorted(
         path.stem.removesuffix("_curve") for path in (HERE / "curves").glob("*_curve.csv")
     )
+    rows = -(-len(names) // COLUMNS)
     figure, axes = plt.subplots(
-        2, len(names), figsize=(3.6 * len(names), 5.6), layout="constrained"
+        2 * rows, COLUMNS, figsize=(3.2 * COLUMNS, 4.4 * rows), layout="constrained"
     )
-    for (top, bottom), name in zip(axes.T, names, strict=True):
+    pairs = [(axes[2 * row, column], axes[2 * row + 1, column]) for row in range(rows) for column in range(COLUMNS)]  # fmt: skip
+    for top, bottom in pairs[len(names) :]:
+        top.axis("off")
+        bottom.axis("off")
+    for (top, bottom), name in zip(pairs, names, strict=False):
         curve = read(HERE / "curves" / f"{name}_curve.csv")
         top.plot(curve["step"], curve["loss"], linewidth=0.8)
         top.set(title=name, xlabel="step", ylabel="training loss", yscale="log")
@@ -58,7 +64,7 @@ def plot_curves() -> None:
                 bottom.plot(validation["step"], values, marker=".", label=key)
         bottom.set(xlabel="step", ylabel="held-out")
         bottom.legend()
-    figure.savefig(HERE / "curves.png", dpi=110)
+    figure.savefig(HERE / "curves.png", dpi=80)
 
 
 @torch.inference_mode()
