@@ -84,7 +84,8 @@ def draw_samples(scale: float = 3.0, steps: int = 40) -> None:
         scale=scale,
         generator=generator,
     )
-    board = SideBySide([prompt or "(no prompt)" for prompt in PROMPTS], 256 * 3, 256)
+    captions = [prompt.removeprefix("a large ") or "(no prompt)" for prompt in PROMPTS]
+    board = SideBySide(captions, 256 * 3, 256)
     columns = []
     for index in range(len(PROMPTS)):
         frames = to_frames(vae.decode(latents[index : index + 1]))[[0, 16, 32]]
