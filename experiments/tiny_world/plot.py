@@ -50,7 +50,7 @@ def plot_curves() -> None:
     figure, axes = plt.subplots(
         2 * rows, COLUMNS, figsize=(3.2 * COLUMNS, 4.4 * rows), layout="constrained"
     )
-    pairs = [(axes[2 * row, column], axes[2 * row + 1, column]) for row in range(rows) for column in range(COLUMNS)]  # fmt: skip
+    pairs = [pair for row in range(rows) for pair in axes[2 * row : 2 * row + 2].T]
     for top, bottom in pairs[len(names) :]:
         top.axis("off")
         bottom.axis("off")

@@ -2,8 +2,8 @@
 
     python experiments/vision_xl/grid/draw.py RESULTS OUTPUT [--clips synthetic]
 
-RESULTS is a folder of evaluations with label=grid or overview and clips.videos; OUTPUT gets <clip>_<task>.png. Over the columns
-is PSNR in dB, of the tensors; the videos are H.264, finer than what can be seen.
+RESULTS is a folder of evaluations with label=grid or overview and clips.videos; OUTPUT gets <clip>_<task>.png. Over
+the columns is PSNR in dB, of the tensors; the videos are H.264, finer than what can be seen.
 """
 
 import argparse
