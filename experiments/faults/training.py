@@ -115,16 +115,26 @@ def run(
     return finish(start(arguments, fault, variables))
 
 
+_WEIGH = """
+import resource, subprocess, sys
+status = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL).returncode
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(status)
+"""
+
+
 def weighed(arguments: Sequence[str]) -> tuple[Ended, float]:
-    """A run in one process, and the most memory that it had, in MB."""
+    """A run in one process, and the most memory that it had, in MB.
+
+    A small process starts it: Linux counts what the one that forks holds as its child's, too.
+    """
     with tempfile.TemporaryFile("w+") as said:
-        process = subprocess.Popen(
-            arguments, env=environment(), stdout=subprocess.DEVNULL, stderr=said
-        )
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
+        process = subprocess.run(
+            [sys.executable, "-c", _WEIGH, *arguments],
+            env=environment(), stdout=subprocess.PIPE, stderr=said, text=True,
+        )  # fmt: skip
         said.seek(0)
-        return Ended(process.returncode, said.read()), usage.ru_maxrss / 1000
+        return Ended(process.returncode, said.read()), int(process.stdout) / 1000
 
 
 def steps_done(output: Path) -> int:
