@@ -62,6 +62,11 @@ def attend_all(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     return attended.transpose(1, 2)
 
 
+def attend_self(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Every token attends to itself alone: the attention map is the identity."""
+    return value
+
+
 def block_causal(pattern: BlockCausal, num_frames: int, tokens_per_frame: int) -> Attend:
     """The block-causal attention for these sizes: flex_attention on CUDA, SDPA elsewhere."""
 

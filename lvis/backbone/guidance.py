@@ -1,9 +1,8 @@
-"""Classifier-free guidance, and an Euler sampler to look at what a transformer has learnt."""
+"""Classifier-free guidance."""
 
 import torch
 from torch import Tensor
 
-from lvis.backbone.flow import shift_sigma, sigma_to_timestep
 from lvis.backbone.transformer import WanTransformer
 from lvis.errors import UserError
 
@@ -49,36 +48,3 @@ def guided_velocity(
     )
     conditional, unconditional = both.chunk(2)
     return torch.lerp(unconditional, conditional, weight)
-
-
-@torch.no_grad()
-def sample(
-    transformer: WanTransformer,
-    shape: tuple[int, int, int, int, int],
-    text: Tensor,
-    null_text: Tensor,
-    steps: int = 50,
-    shift: float = 5.0,
-    scale: float = 5.0,
-    generator: torch.Generator | None = None,
-    convention: str = "standard",
-) -> Tensor:
-    """Latents drawn by the bidirectional model: Euler from sigma 1 to 0 on the shifted schedule.
-
-    Args:
-        shape: (B, 16, t, h, w).
-        generator: on the transformer's device.
-
-    Returns:
-        float32 latents of `shape`.
-    """
-    device = transformer.device
-    latents = torch.randn(shape, generator=generator, device=device)
-    sigmas = shift_sigma(torch.linspace(1, 0, steps + 1, dtype=torch.float64), shift)
-    for sigma, following in zip(sigmas[:-1], sigmas[1:], strict=True):
-        timestep = sigma_to_timestep(sigma).expand(shape[0]).to(device)
-        velocity = guided_velocity(
-            transformer, latents, timestep, text, null_text, scale, convention
-        )
-        latents = latents + float(following - sigma) * velocity
-    return latents

@@ -1,7 +1,7 @@
 """The Wan 2.1 transformer, bidirectional and block-causal, from one set of weights."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Any
 
@@ -11,7 +11,7 @@ from diffusers import WanTransformer3DModel
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from lvis.backbone.attention import Attend, BlockCausal, attend_all, block_causal
+from lvis.backbone.attention import Attend, BlockCausal, attend_all, attend_self, block_causal
 from lvis.backbone.block import Block
 from lvis.backbone.cache import KVCache
 from lvis.backbone.rotary import rotary_phases
@@ -139,6 +139,7 @@ class WanTransformer(nn.Module):
         block_size: int | None = None,
         window: int | None = None,
         sink: int = 0,
+        perturbed: Collection[int] = (),
     ) -> Tensor:
         """The flow velocity (noise - x0) of noisy latents.
 
@@ -148,6 +149,7 @@ class WanTransformer(nn.Module):
             text: (B, L, text_dim), L <= text_len.
             block_size: latent frames a block for the block-causal pass; None is bidirectional.
             window, sink: see `BlockCausal`; only with `block_size`.
+            perturbed: layers in which every token attends to itself alone; see `sample`.
 
         Returns:
             (B, 16, t, h, w), in the dtype of `latents`.
@@ -164,13 +166,14 @@ class WanTransformer(nn.Module):
         phases = rotary_phases(0, grid, self.head_dim, latents.device)
         hidden = self.patchify(latents)
         embedding, modulation = self.embed_time(timestep)
-        for block in self.net.blocks:
+        for layer, block in enumerate(self.net.blocks):
+            attend_here = attend_self if layer in perturbed else attend
             if self.gradient_checkpointing and torch.is_grad_enabled():
                 hidden = checkpoint(
-                    block, hidden, modulation, phases, attend, embedded, use_reentrant=False
+                    block, hidden, modulation, phases, attend_here, embedded, use_reentrant=False
                 )
             else:
-                hidden = block(hidden, modulation, phases, attend, embedded)
+                hidden = block(hidden, modulation, phases, attend_here, embedded)
         return self.head(hidden, embedding, grid).to(latents.dtype)
 
     @torch.no_grad()
