@@ -3,7 +3,7 @@
 #   PYTHON        the interpreter (python)
 #   REAL_CLIPS    videos, separated by commas: every evaluation on them too, as "real" clips
 #   WEIGHTS_DIGEST  the digest, where it is known
-#   COUNT         synthetic clips (8);  SLOW_COUNT  clips of either kind of solvers that take minutes a clip (4; 0: none)
+#   COUNT         synthetic clips (8; of the students 32);  SLOW_COUNT  clips of either kind of solvers that take minutes a clip (4; 0: none)
 # shellcheck shell=bash
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -45,6 +45,16 @@ slowly() {
   local REAL_CLIPS
   REAL_CLIPS=$(cut -d, -f"1-$((count > 0 ? count : 1))" <<<"$real_clips")
   if [ "$count" -gt 0 ]; then evaluate "$@"; fi
+}
+
+# students: the bundled ones on InstantViR's tasks, rows of several tables; more clips than others, because
+# what a student adds to deblurring and x4 is small beside the differences between clips
+students() {
+  local vae count=${COUNT:-32}
+  for vae in lean wan; do
+    evaluate tiny_world "${bf16[@]}" solver=student vae=$vae task=inpaint,deblur,sr4 label=default
+  done
+  collect tiny_world/results.jsonl tiny_world/results.jsonl
 }
 
 # collect SOURCE TARGET: rows of outputs/.../SOURCE into experiments/TARGET, in place of those of other weights

@@ -1,10 +1,7 @@
 #!/usr/bin/env bash
 # The README's table: every bundled student on every task. REAL_CLIPS=A.mp4,B.mp4 experiments/tiny_world/run.sh
 . "$(dirname "$0")/../evaluation.sh"
-for vae in lean wan; do
-  evaluate tiny_world "${bf16[@]}" solver=student vae=$vae task=inpaint,deblur,sr4 label=default
-done
-collect tiny_world/results.jsonl tiny_world/results.jsonl
+students
 # frames.png: the third held-out clip, lean above, wan below
 pictures=(clips.count=3 clips.pictures=3 label=frames)
 once "$python" -m lvis.evaluate -m output="$outputs/frames" "${pictures[@]}" "${bf16[@]}" solver=student vae=lean,wan task=inpaint,deblur,sr4

@@ -1,10 +1,8 @@
 #!/usr/bin/env bash
 # InstantViR's contributions in the tiny world: the two VAEs, and the lean student with and without the bridge.
 . "$(dirname "$0")/../../evaluation.sh"
-for vae in lean wan; do
-  evaluate tiny_world "${bf16[@]}" solver=student vae=$vae task=inpaint,deblur,sr4 label=default
-done
-collect tiny_world/results.jsonl tiny_world/results.jsonl
+students
+count=${COUNT:-32}
 for bridge in true false; do
   trained=$outputs/bridge_$bridge
   once "$python" -m lvis.train task=inpaint vae=lean trainer.threads=1 distill.bridge=$bridge \

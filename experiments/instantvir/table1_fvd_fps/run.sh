@@ -1,10 +1,7 @@
 #!/usr/bin/env bash
 # InstantViR's table of FVD and frames a second in the tiny world; table2_quality shares its rows.
 . "$(dirname "$0")/../../evaluation.sh"
-for vae in lean wan; do
-  evaluate tiny_world "${bf16[@]}" solver=student vae=$vae task=inpaint,deblur,sr4 label=default
-done
-collect tiny_world/results.jsonl tiny_world/results.jsonl
+students
 # image priors: slower, on fewer clips
 for solver in svi vision_xl; do
   if [ -f conf/solver/$solver.yaml ]; then
