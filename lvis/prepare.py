@@ -38,9 +38,9 @@ def prepare(cfg: DictConfig) -> Index | None:
         UserError: a key out of its range, no videos, none that gives a clip, or a folder that cannot be written.
     """
     settings = Settings.of(plain(cfg))
+    sources = find_sources(settings.input, settings.layout)
     folder = Folder(settings)
     folder.claim()
-    sources = find_sources(settings.input, settings.layout)
     whole = plan(surveyed(sources, settings), sources, settings)
     to_do = folder.to_do(whole)
     if to_do:

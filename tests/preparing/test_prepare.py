@@ -289,3 +289,4 @@ def test_a_killed_run_is_continued_to_the_same_bytes(tmp_path):
 def test_what_is_wrong_is_said_in_one_sentence(videos, tmp_path, overrides, words):
     with pytest.raises(UserError, match=words):
         run(videos, tmp_path / "data", *overrides)
+    assert not (tmp_path / "data").exists()
