@@ -40,7 +40,7 @@ SAMPLER: dict[str, Any] = {
     "steps": 60,
     "shift": 3.0,
     "scale": 3.0,
-    "eta": 1.2,
+    "eta": 1.0,
     "perturbation": 0.3,
     "perturbed_layers": (3,),
 }

@@ -14,4 +14,5 @@ for solver in vision_xl lvtino; do
     slowly avis "${common[@]}" solver=$solver label=table1 task=sr4 "$average"
   fi
 done
+slowly avis "${common[@]}" solver=diffir2vr label=table1 task=sr4 "$average"
 collect avis/results.jsonl avis/results.jsonl

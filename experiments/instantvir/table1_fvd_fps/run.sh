@@ -8,4 +8,5 @@ for solver in svi vision_xl; do
     slowly instantvir "${bf16[@]}" solver=$solver task=inpaint,deblur,sr4 label=default
   fi
 done
+slowly instantvir "${bf16[@]}" solver=diffir2vr task=sr4 label=default
 collect instantvir/results.jsonl instantvir/results.jsonl
