@@ -17,6 +17,6 @@ evaluate overview "${common[@]}" task=sr4 solver=diffir2vr   # an image restorer
 # priors in pixel space, patch by patch
 count=1
 evaluate overview "${common[@]}" "$tasks" solver=svi
-evaluate overview "${common[@]}" task=inpaint,deblur,sr4,temporal_average solver=dps solver.steps="${DPS_STEPS:-10}" solver.step_size=5
+evaluate overview "${common[@]}" "$tasks" solver=dps solver.steps="${DPS_STEPS:-10}" solver.step_size=5
 collect overview/results.jsonl overview/results.jsonl
 "$python" experiments/overview/scatter.py

@@ -54,18 +54,25 @@ def last_run(selection: Selection) -> str:
 
 
 def origin(rows: Sequence[Row]) -> str:
-    """Dates, commits and weights of rows, and whether some have none."""
+    """Dates, commits, weights and processors of rows, and whether some have none."""
     dates, commits = provenance(rows, "date"), [_short(c) for c in provenance(rows, "code")]
     weights = provenance(rows, "weights")
+    machines = list(dict.fromkeys(map(_processor, provenance(rows, "machine"))))
     known = [
         f"run {' and '.join(dates)}" if dates else "",
         f"commit {', '.join(dict.fromkeys(commits))}" if commits else "",
         f"bundled weights {', '.join(weights)}" if weights else "",
+        f"on {' and '.join(machines)}" if machines else "",
     ]
     told = ", ".join(text for text in known if text)
     if any(not row.get("code") or not row.get("date") for row in rows):
         told += ("; " if told else "") + "some rows are older than the recording of date and commit"
     return told
+
+
+def _processor(machine: str) -> str:
+    """The first of what a row's `machine` says: rates of two processors do not compare."""
+    return machine.removeprefix("processor ").split(",")[0]
 
 
 def _commands(experiment: Experiment, root: Path) -> str:

@@ -162,10 +162,11 @@ def test_only_the_reasons_of_outcomes_that_occur_are_given(write, tmp_path):
     assert "Claim C cannot be seen: no I3D." in text
 
 
-def test_the_page_names_dates_commits_and_weights(write, tmp_path):
+def test_the_page_names_dates_commits_weights_and_processors(write, tmp_path):
     made = {"date": "2026-01-02", "code": "0123456789abcdef+", "weights": "feed"}
+    made["machine"] = "processor Abacus, 2 cores, 1 threads; GPU none"
     text = page(write(rows("a", 1, 2, **made)), tmp_path.parent)
-    assert "run 2026-01-02, commit 0123456789ab+, bundled weights feed" in text
+    assert "run 2026-01-02, commit 0123456789ab+, bundled weights feed, on Abacus)" in text
     assert "older than the recording" in page(write(rows("a", 1, 2)), tmp_path.parent)
 
 
