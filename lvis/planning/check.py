@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from lvis.benchmarking.machine import PeakMemory
@@ -17,12 +18,13 @@ from lvis.distill.randomness import Draws
 from lvis.errors import UserError
 from lvis.planning.memory import gradient_bytes, moment_bytes, strategy_of
 from lvis.planning.networks import fake_mode, parameter_bytes, planned_losses, within
-from lvis.planning.step import run_step, saved_activations, transformer_activations
+from lvis.planning.step import Step, run_step, saved_activations, transformer_activations
 
 LARGEST = 10**8  # parameters of a model that a CPU takes a step of
+Rows = dict[str, tuple[float, float]]  # planned, measured
 
 
-def check(cfg: DictConfig) -> dict[str, tuple[float, float]]:
+def check(cfg: DictConfig) -> Rows:
     """(planned, measured) by part, with `weights` as configured and the VAEs in float32: their
     bfloat16 takes other ways on a CPU than on a GPU.
 
@@ -66,21 +68,48 @@ def check(cfg: DictConfig) -> dict[str, tuple[float, float]]:
     with within(mode):
         expected = run_step(planned, video)
     real = run_step(losses, video, after_backward=after_backward)
-    rows: dict[str, tuple[float, float]] = {}
-    alone = strategy_of("single", 1)
+    rows = {
+        **state_rows(planned, losses, module, measured),
+        **activation_rows(planned, losses, latents, mode),
+        **update_rows(expected, real),
+    }
+    with FlopCounterMode(display=False) as counter:
+        student_update(losses, video)
+    rows["student update (FLOP, by torch's counter)"] = (
+        expected.student.flops,
+        counter.get_total_flops(),
+    )
+    rows["student update, peak of the resident set (bytes)"] = (
+        expected.student.peak_bytes,
+        resident,
+    )
+    return rows
+
+
+def state_rows(
+    planned: Losses, losses: Losses, module: Distillation, measured: dict[str, float]
+) -> Rows:
+    """Weights, gradients, Adam's moments and the average; `measured` has those of the real step."""
+    rows: Rows = {}
     for name in ("student", "critic", "teacher", "student_vae", "teacher_vae"):
         real_bytes = sum(p.nbytes for p in getattr(losses, name).parameters())
         rows[f"{name} weights (bytes)"] = (parameter_bytes(getattr(planned, name)), real_bytes)
     for name in ("student", "critic"):
         if f"{name} gradients" in measured:
-            rows[f"{name} gradients (bytes)"] = (
-                gradient_bytes(planned, alone),
-                measured[f"{name} gradients"],
-            )
+            gradients = gradient_bytes(planned, strategy_of("single", 1))
+            rows[f"{name} gradients (bytes)"] = (gradients, measured[f"{name} gradients"])
             moments = moment_bytes(getattr(planned, name))
             rows[f"{name} Adam moments (bytes)"] = (moments, measured[f"{name} Adam moments"])
     average = sum(value.nbytes for value in module.average.values.values())
     rows["student average (bytes)"] = (parameter_bytes(planned.student), average)
+    return rows
+
+
+def activation_rows(
+    planned: Losses, losses: Losses, latents: tuple[int, ...], mode: FakeTensorMode
+) -> Rows:
+    """What the transformer's forward pass keeps for its backward, with and without checkpointing."""
+    rows: Rows = {}
     for checkpointing in (False, True):
         with within(mode):
             mine = transformer_activations(planned, latents, checkpointing)
@@ -93,22 +122,18 @@ def check(cfg: DictConfig) -> dict[str, tuple[float, float]]:
         saved,
         saved_activations(losses, latents),
     )
+    return rows
+
+
+def update_rows(expected: Step, real: Step) -> Rows:
+    """Peak and operations of the parts of a step."""
+    rows: Rows = {}
     for name in ("student", "critic", "target"):
         mine, theirs = getattr(expected, name), getattr(real, name)
         if theirs is not None:
             label = "forward for the critic" if name == "target" else f"{name} update"
             rows[f"{label}, peak (bytes)"] = (mine.peak_bytes, theirs.peak_bytes)
             rows[f"{label} (FLOP, by the ledger)"] = (mine.flops, theirs.flops)
-    with FlopCounterMode(display=False) as counter:
-        student_update(losses, video)
-    rows["student update (FLOP, by torch's counter)"] = (
-        expected.student.flops,
-        counter.get_total_flops(),
-    )
-    rows["student update, peak of the resident set (bytes)"] = (
-        expected.student.peak_bytes,
-        resident,
-    )
     return rows
 
 
