@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -17,6 +17,9 @@ from lvis.reporting.quantities import RATE, Quantity, is_known, quantity
 ABOUT = ("clips", "clip", "task", "vae", "label", "solver", "method", "seed", "frames", "size")
 _Place = tuple[str, str, int | None, tuple[int, ...]]
 FOLDER, RUN = "_folder", "_run"
+# a run's method, folder, label and VAE; and the places of the last three that may tell entries of a method apart
+_Key = tuple[str, str, str, str]
+TELLING = ((), (2,), (3,), (1,), (2, 3), (1, 2), (1, 3), (1, 2, 3))
 # methods in the order of a story: what is simple first, the ceiling last; others in between
 FIRST, LAST = ("pinv", "D(E(y))"), ("D(E(x))",)
 
@@ -107,7 +110,7 @@ def quantities(rows: Iterable[Row]) -> list[Quantity]:
 def sections(rows: Iterable[Row]) -> list[Section]:
     """The sections in the order of their tasks' first rows."""
     rows = list(rows)
-    groups: dict[_Place, dict[tuple, list[Row]]] = defaultdict(lambda: defaultdict(list))
+    groups: dict[_Place, dict[_Key, list[Row]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         place: _Place = (
             row["clips"],
@@ -116,54 +119,73 @@ def sections(rows: Iterable[Row]) -> list[Section]:
             tuple(row.get("size") or ()),
         )
         groups[place][row["method"], row[RUN], row["label"], row["vae"]].append(row)
-    return [Section(*place, _entries(found)) for place, found in groups.items()]
+    merged = {place: _merged(found) for place, found in groups.items()}
+    telling = _telling(list(merged.values()))
+    return [
+        Section(*place, _entries(found, merged[place], telling)) for place, found in groups.items()
+    ]
 
 
-def _entries(found: Mapping[tuple, list[Row]]) -> list[Entry]:
-    """Entries in order; those of one method that agree in every quality on the clips that they share are one.
+def _merged(found: Mapping[_Key, list[Row]]) -> dict[_Key, list[_Key]]:
+    """Runs of one method that agree in every quality on the clips that they share, under the first of them.
 
     A pseudo-inverse has no VAE and a ceiling no solver's settings, so they come again with each run.
     """
     measured = {key: _values(rows) for key, rows in found.items()}
-    kept: list[tuple] = []
-    merged: dict[tuple, list[tuple]] = {}
+    merged: dict[_Key, list[_Key]] = {}
     for key in found:
-        same = next((k for k in kept if k[0] == key[0] and _agree(measured[k], measured[key])), key)
+        same = next(
+            (k for k in merged if k[0] == key[0] and _agree(measured[k], measured[key])), key
+        )
         merged.setdefault(same, []).append(key)
-        if same == key:
-            kept.append(key)
-    settings = _settings(merged)
+    return merged
+
+
+def _entries(
+    found: Mapping[_Key, list[Row]],
+    merged: Mapping[_Key, list[_Key]],
+    telling: Mapping[str, Sequence[int]],
+) -> list[Entry]:
     entries = []
-    for key in kept:
-        rows = [row for same in merged[key] for row in found[same]]
+    for key, keys in merged.items():
         by_clip: dict[str, list[Row]] = defaultdict(list)
-        for row in rows:
+        for row in (row for same in keys for row in found[same]):
             by_clip[row["clip"]].append(row)
-        values = _union([measured[same] for same in merged[key]])
-        entries.append(Entry(key[0], settings[key], values, by_clip))
+        values = _union([_values(found[same]) for same in keys])
+        entries.append(Entry(key[0], _words(keys, telling[key[0]]), values, by_clip))
     return sorted(entries, key=lambda entry: _rank(entry.method))
 
 
-def _settings(merged: Mapping[tuple, list[tuple]]) -> dict[tuple, tuple[str, ...]]:
-    """The fewest of label, VAE and run that tell entries of one method apart.
+def _telling(sections: Sequence[Mapping[_Key, list[_Key]]]) -> dict[str, tuple[int, ...]]:
+    """Of each method, the fewest of label, VAE and run that tell its entries apart in every section.
 
-    An entry that stands for several labels, VAEs or runs names none of these.
+    One choice for the whole report: an entry has the same name wherever it comes.
     """
-    method, run, label, vae = range(4)
-    for places in ((), (label,), (vae,), (run,), (label, vae), (run, label), (run, vae)):
-        words = {
-            key: tuple(
-                str(key[place])
-                for place in places
-                if key[place] and len({same[place] for same in keys}) == 1
-            )
-            for key, keys in merged.items()
-        }
-        if len({(key[method], *words[key]) for key in merged}) == len(merged):
-            return words
     return {
-        key: tuple(str(key[place]) for place in (run, label, vae) if key[place]) for key in merged
+        method: next(
+            (
+                places
+                for places in TELLING
+                if all(_distinct(merged, method, places) for merged in sections)
+            ),
+            TELLING[-1],
+        )
+        for method in {key[0] for merged in sections for key in merged}
     }
+
+
+def _distinct(merged: Mapping[_Key, list[_Key]], method: str, places: Sequence[int]) -> bool:
+    words = [_words(keys, places) for key, keys in merged.items() if key[0] == method]
+    return len(set(words)) == len(words)
+
+
+def _words(keys: Sequence[_Key], places: Sequence[int]) -> tuple[str, ...]:
+    """What an entry is called beside its method; one of several labels, VAEs or runs names none of these."""
+    return tuple(
+        str(keys[0][place])
+        for place in places
+        if keys[0][place] and len({key[place] for key in keys}) == 1
+    )
 
 
 def _rank(method: str) -> tuple[int, int]:

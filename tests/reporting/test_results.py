@@ -39,6 +39,20 @@ def test_a_method_that_a_setting_leaves_alone_is_one_entry(tmp_path):
     assert len(section.entries[0].rows["a"]) == 2
 
 
+def test_an_entry_has_the_same_name_in_every_section(tmp_path):
+    rows = [
+        row("avis", "a", 24, vae="wan"),
+        row("student", "a", 25, vae="lean"),
+        row("student", "a", 26, vae="wan"),
+        row("avis", "a", 23, vae="wan", task="average"),
+        row("student", "a", 22, vae="wan", task="average"),
+    ]
+    inpainting, averages = sections(loaded(tmp_path, rows))
+    names = ["avis", "student · lean", "student · wan"]
+    assert [entry.name for entry in inpainting.entries] == names
+    assert [entry.name for entry in averages.entries] == [names[0], names[2]]
+
+
 def test_entries_are_told_apart_in_as_few_words_as_possible(tmp_path):
     def names(*rows: dict) -> list[str]:
         [section] = sections(loaded(tmp_path, list(rows)))
