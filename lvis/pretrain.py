@@ -11,7 +11,7 @@ from pathlib import Path
 
 import hydra
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig
 from torch.utils.data import DataLoader
 
 from lvis.backbone.image_prior import ImagePrior
@@ -44,7 +44,7 @@ from lvis.pretraining.image_prior import (
 )
 from lvis.pretraining.inflation import initialise_as_image_vae
 from lvis.pretraining.latents import LatentBank, MixedBatches, build_bank
-from lvis.pretraining.loop import Plan, fit
+from lvis.pretraining.loop import EMA_DECAY, Plan, fit
 from lvis.pretraining.pixel_prior import noise_errors, noise_prediction_loss
 from lvis.pretraining.prior import Prior, denoising_errors, flow_matching_loss
 from lvis.progress import console
@@ -131,9 +131,8 @@ def is_of_encoder(name: str) -> bool:
 
 
 def pretrain_prior(cfg: DictConfig, output: Path) -> dict[str, float]:
-    """Encode the clips of `cfg.part.banks`, then flow matching on them."""
+    """Flow matching on encoded clips, a stage after the other: each has its banks, rates and noise levels."""
     part = cfg.part
-    batches, held_out = latent_batches(part, cfg.seed)
     transformer = hydra.utils.instantiate(part.transformer, _convert_="all")
     transformer.reset_parameters()
     prior = Prior(transformer, hydra.utils.instantiate(part.text_encoder))
@@ -151,14 +150,17 @@ def pretrain_prior(cfg: DictConfig, output: Path) -> dict[str, float]:
             )
             prior.text_encoder.load_state_dict(text_encoder.state_dict())
         transformer.load_state_dict(earlier, strict=part.start_text)
-    loss_of = flow_matching_loss(
-        prior, shift=part.shift, text_dropout=part.text_dropout, autocast=part.autocast
-    )
-    validate = denoising_errors(prior, held_out, part.autocast)
     prior.text_encoder.requires_grad_(not part.freeze_text)
     by_adamw = ("text_encoder.", TEXT_EMBEDDER, ".attn2.")
-    schedule = dataclasses.replace(plan(part), adamw_only=by_adamw)
-    metrics = fit(prior, loss_of, validate, batches, schedule, output / "flow")
+    metrics: dict[str, float] = {}
+    for stage in part.stages:
+        batches, held_out = latent_batches(part, stage.banks, cfg.seed)
+        loss_of = flow_matching_loss(
+            prior, shift=stage.shift, text_dropout=part.text_dropout, autocast=part.autocast
+        )
+        validate = denoising_errors(prior, held_out, part.autocast)
+        schedule = dataclasses.replace(plan(stage), adamw_only=by_adamw)
+        metrics = fit(prior, loss_of, validate, batches, schedule, output / stage.name)
     save_transformer(transformer, output / "export" / "teacher", dtype=torch.float16)
     save_text_encoder(prior.text_encoder, output / "export" / "text_encoder", dtype=torch.float16)
     return metrics
@@ -167,7 +169,7 @@ def pretrain_prior(cfg: DictConfig, output: Path) -> dict[str, float]:
 def pretrain_causal(cfg: DictConfig, output: Path) -> dict[str, float]:
     """Diffusion forcing of the teacher through the block-causal mask, then consistency distillation of that."""
     part = cfg.part
-    batches, held_out = latent_batches(part, cfg.seed)
+    batches, held_out = latent_batches(part, part.banks, cfg.seed)
     prior = BlockCausal(
         hydra.utils.instantiate(part.transformer),
         hydra.utils.instantiate(part.text_encoder),
@@ -257,28 +259,39 @@ def some_frames(seed: int, size: tuple[int, int], split: str, count: int) -> tor
     return torch.cat([clips[index]["video"] for index in range(count)], dim=1).transpose(0, 1)
 
 
-def latent_batches(part: DictConfig, seed: int) -> tuple[DataLoader, DataLoader]:
-    """Endless batches from `part.banks`, encoded first where they are not yet, and the held-out clips."""
+def latent_batches(
+    part: DictConfig, banks_of: ListConfig, seed: int
+) -> tuple[DataLoader, DataLoader]:
+    """Endless batches from the banks, encoded first where they are not yet, and the held-out clips."""
     vae = hydra.utils.instantiate(part.vae)
     folder = Path(part.bank_folder)
-    banks = [
-        build_bank(folder, vae, clips=b.clips, frames=b.frames, size=tuple(b.size), seed=seed)
-        for b in part.banks
-    ]
-    held_out = build_bank(
-        folder, vae, clips=16, frames=33, size=(128, 128), seed=part.held_out_seed
-    )
+
+    def bank(wanted: DictConfig, seed: int) -> LatentBank:
+        size = (int(wanted.size[0]), int(wanted.size[1]))
+        return LatentBank(
+            build_bank(folder, vae, clips=wanted.clips, frames=wanted.frames, size=size, seed=seed)
+        )
+
     mixed = MixedBatches(
-        [LatentBank(bank) for bank in banks],
-        [b.batch_size for b in part.banks],
-        [b.share for b in part.banks],
+        [bank(b, seed) for b in banks_of],
+        [b.batch_size for b in banks_of],
+        [b.share for b in banks_of],
         seed,
     )
-    return DataLoader(mixed, batch_size=None), DataLoader(LatentBank(held_out), batch_size=8)
+    held_out = bank(part.held_out, part.held_out.seed)
+    return (
+        DataLoader(mixed, batch_size=None),
+        DataLoader(held_out, batch_size=part.held_out.batch_size),
+    )
 
 
 def plan(stage: DictConfig) -> Plan:
-    return Plan(steps=stage.steps, adamw_rate=stage.adamw_rate, muon_rate=stage.muon_rate)
+    return Plan(
+        steps=stage.steps,
+        adamw_rate=stage.adamw_rate,
+        muon_rate=stage.muon_rate,
+        ema_decay=stage.get("ema_decay", EMA_DECAY),
+    )
 
 
 main = entry("pretrain")(pretrain)

@@ -1,8 +1,10 @@
-"""Copy what was trained into the package: `python experiments/tiny_world/bundle.py [parts | prior | students]`.
+"""Copy what was trained into the package: `python experiments/tiny_world/bundle.py [PART ...]`.
 
 parts     the exports of lvis.pretrain: wan_vae, lean_vae, teacher, text_encoder (float16)
 prior     the block-causal few-step prior of lvis.pretrain, packed as 8-bit differences from the teacher
 students  outputs/<task>_<vae>_tiny/student of lvis.train, packed likewise
+teacher   (only if asked for) the teacher alone: the prior and the students that ship stay what they are, to 8 bits, as
+          differences from the new one
 """
 
 import json
@@ -52,6 +54,19 @@ def bundle_students() -> None:
             save_packed_student(student, BUNDLED / f"student_{task}_{vae}", base, record)
 
 
+def bundle_teacher() -> None:
+    """The new teacher; what was packed as a difference from the old one is read first and packed again."""
+    packed = [BUNDLED / "prior", *(BUNDLED / f"student_{t}_{v}" for t in TASKS for v in VAES)]
+    kept = [(folder, *load_student(str(folder))) for folder in packed]
+    shutil.copytree(
+        OUTPUTS / "pretrain" / PARTS["teacher"], BUNDLED / "teacher", dirs_exist_ok=True
+    )
+    base = load_transformer("bundled:tiny/teacher").net.state_dict()
+    for folder, student, record in kept:
+        record = {key: value for key, value in record.items() if key != "text_len"}
+        save_packed_student(student, folder, base, record)
+
+
 def main() -> None:
     wanted = sys.argv[1:] or ["parts", "prior", "students"]
     if "parts" in wanted:
@@ -60,6 +75,8 @@ def main() -> None:
         bundle_prior()
     if "students" in wanted:
         bundle_students()
+    if "teacher" in wanted:
+        bundle_teacher()
     sizes = {
         folder.name: sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
         for folder in sorted(BUNDLED.iterdir())

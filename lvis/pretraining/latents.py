@@ -18,8 +18,8 @@ from lvis.vae import VideoVAE
 LATENT_CHANNELS = 16
 
 
-def bank_name(size: tuple[int, int], frames: int, seed: int) -> str:
-    return f"{frames}x{size[0]}x{size[1]}_seed{seed}"
+def bank_name(clips: int, size: tuple[int, int], frames: int, seed: int) -> str:
+    return f"{clips}x{frames}x{size[0]}x{size[1]}_seed{seed}"
 
 
 @torch.no_grad()
@@ -30,7 +30,7 @@ def build_bank(
 
     Returns the bank's folder: latents.npy (N, 16, t, h, w) float16, prompts.json, and count.txt, the clips done.
     """
-    bank = folder / bank_name(size, frames, seed)
+    bank = folder / bank_name(clips, size, frames, seed)
     bank.mkdir(parents=True, exist_ok=True)
     shape = (clips, LATENT_CHANNELS, vae.latent_frames(frames), size[0] // 8, size[1] // 8)
     latents_path, prompts_path, count_path = (

@@ -30,6 +30,9 @@ class Plan:
     validate_every: int = 250
     log_every: int = 25
     adamw_only: tuple[str, ...] = ()  # parts of names that Muon leaves alone
+    ema_decay: float = (
+        EMA_DECAY  # of the averaged weights; samplers want a longer memory than autoencoders
+    )
 
 
 def fit(
@@ -59,7 +62,7 @@ def fit(
     )
     schedules = [warmup_cosine(optimizer, plan.steps, plan.warmup_steps) for optimizer in optims]
     average = torch.optim.swa_utils.AveragedModel(
-        net, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(EMA_DECAY)
+        net, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(plan.ema_decay)
     )
     parts: dict[str, Any] = {"net": net, "average": average}
     parts |= {f"optimizer{i}": optimizer for i, optimizer in enumerate(optims)}
