@@ -259,26 +259,21 @@ def some_frames(seed: int, size: tuple[int, int], split: str, count: int) -> tor
     return torch.cat([clips[index]["video"] for index in range(count)], dim=1).transpose(0, 1)
 
 
-def latent_batches(
-    part: DictConfig, banks_of: ListConfig, seed: int
-) -> tuple[DataLoader, DataLoader]:
-    """Endless batches from the banks, encoded first where they are not yet, and the held-out clips."""
+def latent_batches(part: DictConfig, banks: ListConfig, seed: int) -> tuple[DataLoader, DataLoader]:
+    """Endless batches from `banks`, encoded first where they are not yet, and the held-out clips."""
     vae = hydra.utils.instantiate(part.vae)
-    folder = Path(part.bank_folder)
 
-    def bank(wanted: DictConfig, seed: int) -> LatentBank:
-        size = (int(wanted.size[0]), int(wanted.size[1]))
-        return LatentBank(
-            build_bank(folder, vae, clips=wanted.clips, frames=wanted.frames, size=size, seed=seed)
-        )
+    def encoded(bank: DictConfig, seed: int) -> LatentBank:
+        wanted = {"clips": bank.clips, "frames": bank.frames, "size": tuple(bank.size)}
+        return LatentBank(build_bank(Path(part.bank_folder), vae, **wanted, seed=seed))
 
     mixed = MixedBatches(
-        [bank(b, seed) for b in banks_of],
-        [b.batch_size for b in banks_of],
-        [b.share for b in banks_of],
+        [encoded(bank, seed) for bank in banks],
+        [bank.batch_size for bank in banks],
+        [bank.share for bank in banks],
         seed,
     )
-    held_out = bank(part.held_out, part.held_out.seed)
+    held_out = encoded(part.held_out, part.held_out.seed)
     return (
         DataLoader(mixed, batch_size=None),
         DataLoader(held_out, batch_size=part.held_out.batch_size),

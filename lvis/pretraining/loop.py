@@ -30,9 +30,7 @@ class Plan:
     validate_every: int = 250
     log_every: int = 25
     adamw_only: tuple[str, ...] = ()  # parts of names that Muon leaves alone
-    ema_decay: float = (
-        EMA_DECAY  # of the averaged weights; samplers want a longer memory than autoencoders
-    )
+    ema_decay: float = EMA_DECAY  # of the averaged weights
 
 
 def fit(
