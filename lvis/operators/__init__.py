@@ -3,6 +3,7 @@
 from lvis.operators.base import LinearOperator, StreamState
 from lvis.operators.cg import conjugate_gradients
 from lvis.operators.composition import Composition, compose
+from lvis.operators.deepinv import from_deepinv, to_deepinv
 from lvis.operators.identity import Identity
 from lvis.operators.mask import Inpainting
 from lvis.operators.mask_files import load_mask
@@ -22,5 +23,7 @@ __all__ = [
     "TemporalAverage",
     "compose",
     "conjugate_gradients",
+    "from_deepinv",
     "load_mask",
+    "to_deepinv",
 ]
