@@ -1,4 +1,4 @@
-"""Synthetic clips, video files and pipes, shards, and the DataModules that feed training."""
+"""Synthetic clips, footage from a folder, video files and pipes, shards, and the DataModules that feed training."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -6,12 +6,27 @@ from typing import TYPE_CHECKING, Any
 from lvis.data.synthetic import Clip, SyntheticVideos, synthetic_clip
 
 if TYPE_CHECKING:
+    from lvis.data.footage import Footage
+    from lvis.data.footage_module import FootageDataModule
     from lvis.data.module import VideoDataModule
     from lvis.data.shard_module import ShardDataModule
 
-__all__ = ["Clip", "ShardDataModule", "SyntheticVideos", "VideoDataModule", "synthetic_clip"]
+__all__ = [
+    "Clip",
+    "Footage",
+    "FootageDataModule",
+    "ShardDataModule",
+    "SyntheticVideos",
+    "VideoDataModule",
+    "synthetic_clip",
+]
 
-_MODULES = {"VideoDataModule": "lvis.data.module", "ShardDataModule": "lvis.data.shard_module"}
+_MODULES = {
+    "Footage": "lvis.data.footage",
+    "FootageDataModule": "lvis.data.footage_module",
+    "ShardDataModule": "lvis.data.shard_module",
+    "VideoDataModule": "lvis.data.module",
+}
 
 
 def __getattr__(name: str) -> Any:

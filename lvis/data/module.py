@@ -1,8 +1,8 @@
-"""The LightningDataModule over synthetic clips, resumable to the exact clip."""
+"""The LightningDataModule over clips by number, resumable to the exact clip; that of synthetic clips."""
 
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import torch
@@ -14,12 +14,19 @@ from lvis.data.synthetic import SyntheticVideos
 from lvis.errors import UserError
 
 
+class Clips(Protocol):
+    """Clips by number, each {"video": (3, T, H, W), "prompt": str, "index": int}."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int, /) -> dict[str, Any]: ...
+
+
 class StepStream(Steps):
     """Batches of clips in the order of the steps; number n is clip `first_clip` + n."""
 
     def __init__(
         self,
-        videos: SyntheticVideos,
+        videos: Clips,
         batch_size: int,
         rank: int = 0,
         world_size: int = 1,
@@ -39,52 +46,36 @@ def use_one_thread(worker_id: int) -> None:
     torch.set_num_threads(1)
 
 
-class VideoDataModule(LightningDataModule):
-    """Endless synthetic clips for training, a fixed set from other photographs for validation.
+class ClipDataModule(LightningDataModule):
+    """Endless clips by number for training, a fixed set of others for validation.
 
     Batches are {"video": float32 (B, 3, T, H, W) in [-1, 1], "prompt": list of B str, "index":
     int64 (B,)}.
 
     Args:
-        size: Height and width in pixels.
-        frames: Frames a clip, T.
-        batch_size: Clips a batch and rank.
-        num_workers: Processes that render the training clips; 0 renders in the training process.
-        seed: Seed of all clips; validation has a stream of its own under the same seed.
-        val_clips: Clips in the validation set, shared out equally: what does not divide by the
-        number of ranks is
-            left out, because ranks with unequal shares would wait for each other. 0 for none.
+        train_videos: Clips for training: {"video", "prompt", "index"} by number.
+        val_videos: Those for validation, `val_clips` of them.
+        batch_size: Clips per batch and rank.
+        num_workers: Processes that make the training clips; 0 makes them in the training process.
+        val_clips: Clips in the validation set, split equally among the ranks: what does not divide by their
+            number is left out, because ranks with unequal shares would wait for each other. 0 for none.
         start_index: Number of the first training clip.
-
-    Raises:
-        UserError: An argument is out of range.
     """
 
     def __init__(
         self,
-        size: Sequence[int] = (128, 128),
-        frames: int = 33,
-        batch_size: int = 1,
-        num_workers: int = 0,
-        seed: int = 0,
-        val_clips: int = 8,
+        train_videos: Clips,
+        val_videos: Clips,
+        batch_size: int,
+        num_workers: int,
+        val_clips: int,
         start_index: int = 0,
     ) -> None:
         super().__init__()
-        if batch_size < 1:
-            raise UserError(f"data.batch_size is {batch_size}: use 1 or more.")
-        for name, value in (
-            ("num_workers", num_workers),
-            ("val_clips", val_clips),
-            ("start_index", start_index),
-        ):
-            if value < 0:
-                raise UserError(f"data.{name} is {value}: it may not be negative.")
+        self.train_videos, self.val_videos = train_videos, val_videos
         self.batch_size, self.num_workers, self.val_clips = batch_size, num_workers, val_clips
         self.start_index = start_index
         self.position = 0
-        self.train_videos = SyntheticVideos(seed, frames, size, "train")
-        self.val_videos = SyntheticVideos(seed, frames, size, "val", max(val_clips, 1))
         self.stream: StepStream | None = None
 
     def ranks(self) -> tuple[int, int]:
@@ -124,3 +115,53 @@ class VideoDataModule(LightningDataModule):
         if not self.val_clips:
             return []
         return DataLoader(StepStream(self.val_videos, 1, *self.ranks()), batch_size=None)
+
+
+class VideoDataModule(ClipDataModule):
+    """Endless synthetic clips for training, a fixed set from other photographs for validation.
+
+    Args:
+        size: Height and width in pixels.
+        frames: Frames per clip, T.
+        batch_size: Clips per batch and rank.
+        num_workers: Processes that render the training clips; 0 renders in the training process.
+        seed: Seed of all clips; validation has a stream of its own under the same seed.
+        val_clips: Clips in the validation set (see `ClipDataModule`); 0 for none.
+        start_index: Number of the first training clip.
+
+    Raises:
+        UserError: An argument is out of range.
+    """
+
+    def __init__(
+        self,
+        size: Sequence[int] = (128, 128),
+        frames: int = 33,
+        batch_size: int = 1,
+        num_workers: int = 0,
+        seed: int = 0,
+        val_clips: int = 8,
+        start_index: int = 0,
+    ) -> None:
+        check_counts(batch_size, num_workers, val_clips, start_index)
+        super().__init__(
+            SyntheticVideos(seed, frames, size, "train"),
+            SyntheticVideos(seed, frames, size, "val", max(val_clips, 1)),
+            batch_size,
+            num_workers,
+            val_clips,
+            start_index,
+        )
+
+
+def check_counts(batch_size: int, num_workers: int, val_clips: int, start_index: int = 0) -> None:
+    """Raises UserError for a count that is out of range."""
+    if batch_size < 1:
+        raise UserError(f"data.batch_size is {batch_size}: use 1 or more.")
+    for name, value in (
+        ("num_workers", num_workers),
+        ("val_clips", val_clips),
+        ("start_index", start_index),
+    ):
+        if value < 0:
+            raise UserError(f"data.{name} is {value}: it may not be negative.")
