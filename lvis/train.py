@@ -20,7 +20,7 @@ from lvis.data.shard_format import INDEX
 from lvis.data.shard_reader import open_folder
 from lvis.distill import checkpoints
 from lvis.distill.build import build_losses, settings_from
-from lvis.distill.callbacks import Reporting, SpikeGuard, Stopping
+from lvis.distill.callbacks import PromptsFirst, Reporting, SpikeGuard, Stopping
 from lvis.distill.module import Distillation
 from lvis.distill.parallel import build_strategy
 from lvis.distill.plan import plan_table
@@ -82,7 +82,8 @@ def train(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
         saving = Checkpointing(
             folder, output / "student", cfg.trainer.save_every, cfg.trainer.keep, about, validation
         )
-        callbacks: list[Callback] = [reporting, validation, saving, Stopping(max_steps, preemption)]
+        callbacks: list[Callback] = [reporting, validation, saving]
+        callbacks += [Stopping(max_steps, preemption), PromptsFirst()]
         if cfg.trainer.spike_factor is not None:
             callbacks.insert(
                 1, SpikeGuard(folder, cfg.trainer.spike_factor, cfg.trainer.most_spikes)
@@ -170,6 +171,10 @@ def describe(cfg: DictConfig, settings: Settings) -> dict[str, Any]:
 
 def data_of(cfg: DictConfig) -> str:
     """What decides which clips come when: "synthetic", or the index of a folder of shards by its sha256."""
+    if OmegaConf.is_missing(cfg.data, "folder"):
+        raise UserError(
+            "this training reads real clips: add data.folder=SHARDS, which python -m lvis.prepare wrote"
+        )
     folder = cfg.data.get("folder")
     if folder is None:
         return "synthetic"

@@ -54,7 +54,10 @@ one_each() {
 # The shell takes no signal on purpose: scancel's SIGTERM ends it here, and a cancelled job does not come back.
 run_training() {
   local status=0
-  one_each "$PYTHON" -m lvis.train trainer=ddp "trainer.devices=$SLURM_NTASKS_PER_NODE" \
+  # the paper's presets bring their own trainer
+  local word trainer=(trainer=ddp)
+  for word in "$@"; do [[ $word != experiment=instantvir_* ]] || trainer=(); done
+  one_each "$PYTHON" -m lvis.train "${trainer[@]}" "trainer.devices=$SLURM_NTASKS_PER_NODE" \
     "trainer.num_nodes=$SLURM_NNODES" "$@" || status=$?
   ((status == EXIT_REQUEUE)) || exit "$status"
   # the number of an array's last element is also that of the whole array; NUMBER_INDEX is one element

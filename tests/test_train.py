@@ -188,18 +188,3 @@ def test_missing_weights_are_listed_in_one_sentence(tmp_path):
 def test_an_unknown_key_is_refused():
     with pytest.raises(UserError, match="lambda"):
         compose("train", ["distill.lambda=1"])
-
-
-@pytest.mark.parametrize("vae", ["wan", "lean"])
-@pytest.mark.parametrize("task", ["inpaint", "deblur", "sr4"])
-def test_experiments_are_the_papers(vae, task):
-    cfg = compose("train", [f"experiment=instantvir_{vae}_{task}", "output=x"])
-    distill = cfg.distill
-    assert (cfg.task.name, cfg.vae.name, cfg.model.name) == (task, vae, "wan1_3b")
-    assert distill.likelihood_weight == {"inpaint": 0.1, "deblur": 1.0, "sr4": 0.3}[task]
-    assert distill.prior_on_masked_only == (task == "inpaint")
-    assert distill.batch_size == {"wan": 2, "lean": 4}[vae]
-    assert (distill.guidance_scale, distill.shift, distill.ratio) == (3.5, 8.0, 5)
-    assert (distill.student_learning_rate, distill.clip_norm) == (2e-6, 1.0)
-    assert (distill.warmup_steps, distill.block_size) == (1000, 3)
-    assert (list(distill.size), distill.frames) == ([480, 832], 81)

@@ -12,6 +12,7 @@ from torch import Tensor
 from lvis.errors import UserError
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
+CAUSAL_ATTENTION = ("blocks", "flex")
 
 
 @dataclass(frozen=True)
@@ -67,11 +68,17 @@ def attend_self(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     return value
 
 
-def block_causal(pattern: BlockCausal, num_frames: int, tokens_per_frame: int) -> Attend:
-    """The block-causal attention for these sizes: flex_attention on CUDA, SDPA elsewhere."""
+def block_causal(
+    pattern: BlockCausal, num_frames: int, tokens_per_frame: int, kind: str = "blocks"
+) -> Attend:
+    """The block-causal attention for these sizes.
+
+    Args:
+        kind: "blocks", SDPA block by block; "flex", flex_attention on CUDA (SDPA elsewhere).
+    """
 
     def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        run = attend_flex if query.is_cuda else attend_blocks
+        run = attend_flex if kind == "flex" and query.is_cuda else attend_blocks
         return run(query, key, value, pattern, num_frames, tokens_per_frame)
 
     return attend
@@ -122,7 +129,9 @@ def flex_mask(pattern: BlockCausal, num_frames: int, tokens_per_frame: int, devi
         return (frame < end) & ((frame >= end - reach) | (frame < sink))
 
     length = num_frames * tokens_per_frame
-    return create_block_mask(allowed, None, None, length, length, device=device)
+    # eager, the mask of 32,760 tokens passes through one of 10.7 GB
+    compiled = torch.device(device).type == "cuda"
+    return create_block_mask(allowed, None, None, length, length, device=device, _compile=compiled)
 
 
 @lru_cache(maxsize=1)

@@ -57,9 +57,10 @@ class PromptCache:
         return torch.stack([self.embedding(prompt) for prompt in prompts])
 
     def precompute(self, prompts: Sequence[str] = ()) -> None:
-        """Put `prompts` on disk, and with them the null prompt and Wan's negative prompt."""
+        """Put `prompts` on disk, with the null prompt and Wan's negative prompt; then free the encoder."""
         for prompt in dict.fromkeys((NULL_PROMPT, NEGATIVE_PROMPT, *prompts)):
             self.embedding(prompt)
+        self._encoder = None
 
     def embedding(self, prompt: str) -> Tensor:
         """The embedding of one prompt, (text_len, D)."""

@@ -65,6 +65,7 @@ class WanTransformer(nn.Module):
         assert patch_size[0] == 1, patch_size
         self.patch_size = tuple(patch_size)
         self.gradient_checkpointing = False
+        self.causal_attention = "blocks"  # see `block_causal`
         dim = num_attention_heads * attention_head_dim
         net: Any = WanTransformer3DModel(
             patch_size=self.patch_size,
@@ -161,7 +162,7 @@ class WanTransformer(nn.Module):
         attend: Attend = attend_all
         if block_size is not None:
             pattern = BlockCausal(block_size, window, sink)
-            attend = block_causal(pattern, grid[0], grid[1] * grid[2])
+            attend = block_causal(pattern, grid[0], grid[1] * grid[2], self.causal_attention)
         embedded = self.embed_text(text)
         phases = rotary_phases(0, grid, self.head_dim, latents.device)
         hidden = self.patchify(latents)

@@ -12,6 +12,7 @@ from typing import Any
 
 from lightning import Callback, Trainer
 
+from lvis.backbone import PromptCache
 from lvis.distill import checkpoints
 from lvis.distill.module import Distillation
 from lvis.distill.parallel import agreed_any, agreed_mean
@@ -78,6 +79,21 @@ class Reporting(Callback):
         """Take the bar off the screen; safe to call at any time."""
         if hasattr(self, "bar"):
             self.bar.stop()
+
+
+class PromptsFirst(Callback):
+    """Has the first process of each node encode the prompts that every step needs, while the others wait.
+
+    Else every process would load the text encoder, 11.4 GB for Wan's, and keep it.
+    """
+
+    def on_fit_start(self, trainer: Trainer, module: Distillation) -> None:  # type: ignore[override]
+        cache = module.losses.encode_text
+        if not isinstance(cache, PromptCache):
+            return
+        if trainer.local_rank == 0:
+            cache.precompute([module.settings.negative_prompt])
+        trainer.strategy.barrier()
 
 
 class Stopping(Callback):

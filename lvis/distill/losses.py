@@ -68,6 +68,7 @@ class Losses(nn.Module):
             self.teacher_vae,
             checkpointing=settings.checkpoint_activations,
             block_size=settings.bridge_block,
+            group=settings.bridge_group,
         )
         self.operator = operator
         self.encode_text = (
@@ -77,6 +78,7 @@ class Losses(nn.Module):
         self.settings = settings
         for net in (student, critic):
             net.gradient_checkpointing = settings.checkpoint_activations
+        student.causal_attention = settings.attention
 
     def train(self, mode: bool = True) -> "Losses":
         """Stay in eval mode, whatever the trainer asks for."""

@@ -150,7 +150,7 @@ class Distillation(LightningModule):
                 measurement, drawn, prior_weight, self.settings.updates_critic(self.step)
             )
             last = measurement is measurements[-1]
-            with syncing(self.losses.student, self.trainer.strategy, last):
+            with syncing(self.trainer.strategy, last):
                 self.manual_backward(terms["total"] / len(measurements))
             parts.append({name: value.detach() for name, value in terms.items()})
             if target is not None:
@@ -172,9 +172,7 @@ class Distillation(LightningModule):
             measurements, targets, self._parts(draws), strict=True
         ):
             loss = self.losses.critic_term(target, measurement.prompts, drawn)
-            with syncing(
-                self.losses.critic, self.trainer.strategy, measurement is measurements[-1]
-            ):
+            with syncing(self.trainer.strategy, measurement is measurements[-1]):
                 self.manual_backward(loss / len(measurements))
             values.append(loss.detach())
         self.critic_step += 1

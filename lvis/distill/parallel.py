@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch.strategies import ModelParallelStrategy, Strategy
 from torch import Tensor, distributed, nn
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
 from lvis.backbone import WanTransformer
@@ -54,12 +54,12 @@ def shard(net: WanTransformer, mesh: DeviceMesh) -> None:
 
 
 @contextmanager
-def syncing(net: nn.Module, strategy: Strategy, last: bool) -> Iterator[None]:
-    """Gradients of `net` stay local within the block unless this is the step's last micro-batch."""
-    if isinstance(net, FSDPModule):
-        net.set_requires_gradient_sync(last)
-        yield
-    elif not last and isinstance(strategy.model, nn.parallel.DistributedDataParallel):
+def syncing(strategy: Strategy, last: bool) -> Iterator[None]:
+    """Under DDP, gradients stay local within the block unless this is the step's last micro-batch.
+
+    FSDP reduces those of every micro-batch: kept local they would be whole, 5.7 GB for 1.4e9 parameters.
+    """
+    if not last and isinstance(strategy.model, nn.parallel.DistributedDataParallel):
         with strategy.model.no_sync():
             yield
     else:

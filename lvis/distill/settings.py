@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from lvis.backbone.attention import CAUSAL_ATTENTION
 from lvis.backbone.guidance import CONVENTIONS
 from lvis.distill.objective import CRITIC_LOSSES, LIKELIHOOD_MEANS, LIKELIHOOD_NORMS, RAMPS
 from lvis.errors import UserError
@@ -60,6 +61,8 @@ class Settings:
     autocast: str  # bf16 | none; parameters stay float32
     checkpoint_activations: bool
     bridge_block: int  # latent frames that the VAEs see at a time when checkpointing
+    bridge_group: int  # blocks whose VAE states are recomputed together; 1 = all states are kept
+    attention: str  # blocks | flex, of the student's block-causal pass
     seed: int
 
     def __post_init__(self) -> None:
@@ -71,10 +74,11 @@ class Settings:
         self._check_choice("critic_loss", CRITIC_LOSSES)
         self._check_choice("parametrization", PARAMETRIZATIONS)
         self._check_choice("student_input", INPUTS)
+        self._check_choice("attention", CAUSAL_ATTENTION)
         self._check_choice("autocast", ("bf16", "none"))
         for name in ("likelihood_weight", "prior_weight", "warmup_steps", "likelihood_only_steps"):
             self._check_range(name, 0, math.inf)
-        for name in ("ratio", "block_size", "accumulate", "bridge_block"):
+        for name in ("ratio", "block_size", "accumulate", "bridge_block", "bridge_group"):
             self._check_range(name, 1, math.inf)
         if self.decay_steps is not None:
             self._check_range("decay_steps", 1, math.inf)

@@ -32,7 +32,14 @@ def check(cfg: DictConfig) -> Rows:
         UserError: the model is too large for this, or its weights are missing.
     """
     chosen: Any = OmegaConf.merge(
-        cfg, {"distill": {"encode_dtype": "float32", "decode_dtype": "float32"}}
+        cfg,
+        {
+            "distill": {
+                "encode_dtype": "float32",
+                "bridge_dtype": "float32",
+                "decode_dtype": "float32",
+            }
+        },
     )
     settings = settings_from(chosen)
     mode = fake_mode()

@@ -36,6 +36,7 @@ def test_precompute_includes_the_null_and_the_negative_prompt(open_cache):
     first, loads = open_cache()
     first.precompute(["a red ball"])
     assert loads == [1]
+    assert first._encoder is None  # 11.4 GB at full size
     again, loads = open_cache()
     embeddings = again([NULL_PROMPT, NEGATIVE_PROMPT, "a red ball"])
     assert loads == [] and embeddings.shape == (3, 8, 64)

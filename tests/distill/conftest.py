@@ -54,6 +54,8 @@ DEFAULTS = {
     "autocast": "none",
     "checkpoint_activations": False,
     "bridge_block": 3,
+    "bridge_group": 1,
+    "attention": "blocks",
     "seed": 0,
 }
 

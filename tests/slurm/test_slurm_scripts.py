@@ -84,6 +84,13 @@ def test_training_starts_a_process_for_each_gpu_and_says_so_to_lightning(cluster
     assert not cluster.calls("scontrol")
 
 
+def test_a_papers_preset_keeps_its_own_trainer(cluster):
+    preset = "experiment=instantvir_lean_inpaint"
+    cluster.run("sbatch", "slurm/train.sbatch", preset, "data.folder=SHARDS")
+    words = f"trainer.devices=8 trainer.num_nodes=1 {preset} data.folder=SHARDS"
+    assert cluster.calls("python") == [f"-m lvis.train {words}"] * 8
+
+
 def test_several_nodes_and_a_run_directory_are_passed_on(cluster):
     options = ("--nodes=2", "--ntasks-per-node=2", "--cpus-per-task=3")
     cluster.run("sbatch", *options, "slurm/train.sbatch", "task=sr4", RUN_DIR="outputs/mine")

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from lvis.errors import UserError
+from lvis.planning.ledger import Ledger
 from lvis.vae import Bridge, WanVAE
 
 
@@ -80,3 +81,23 @@ def test_bad_sizes_are_user_errors(vaes):
         Bridge(*vaes, checkpointing=True)(torch.zeros(1, 8, 3, 2, 2, requires_grad=True))
     with pytest.raises(UserError, match="block_size"):
         Bridge(*vaes, block_size=0)
+
+
+@pytest.mark.parametrize("group", [2, 5])
+def test_groups_recompute_states_and_change_no_number(group):
+    """The same gradient, and fewer bytes between the passes (see lvis.planning.ledger)."""
+    vae = tiny_vae(0)
+    found = []
+    for size in (1, group):
+        bridge = Bridge(vae, vae, checkpointing=True, block_size=1, group=size)
+        latents = torch.randn(1, 16, 9, 4, 4, generator=torch.Generator().manual_seed(0))
+        latents.requires_grad_()
+        with Ledger(vae) as ledger:
+            video = bridge.to_video(latents)
+            kept = ledger.alive
+            video.square().sum().backward()
+        assert latents.grad is not None
+        found.append((video.detach(), latents.grad, kept))
+    torch.testing.assert_close(found[0][0], found[1][0])
+    torch.testing.assert_close(found[0][1], found[1][1], atol=1e-5, rtol=1e-5)
+    assert found[1][2] < 0.8 * found[0][2], (found[0][2], found[1][2])
