@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lvis.kernels.linear import linear
 from lvis.vae.naf import NAF, Past
 
 # the memory of (forward, backward) transforms, one pair an iteration
@@ -35,18 +36,18 @@ class ISTABottleneck(nn.Module):
 
     def compress(self, features: Tensor) -> Tensor:
         """p -> z = p phi^T."""
-        return features @ self.phi.t()
+        return linear(features, self.phi)
 
     def expand(self, codes: Tensor, past: ISTAPast | None) -> tuple[Tensor, ISTAPast]:
         """z -> an estimate of p, and the memory of its convolutions."""
         memory = []
-        estimate = codes @ self.Q.t()
+        estimate = linear(codes, self.Q)
         for index, (analysis, synthesis) in enumerate(
             zip(self.forward_l, self.backward_l, strict=True)
         ):
             analysis_past, synthesis_past = (None, None) if past is None else past[index]
-            residual = estimate @ self.phi.t() - codes
-            stepped = estimate - self.weights[index] * (residual @ self.phi)
+            residual = linear(estimate, self.phi) - codes
+            stepped = estimate - self.weights[index] * linear(residual, self.phi.t())
             sparse, analysis_past = analysis(stepped, analysis_past)
             sparse = sparse.sign() * F.relu(sparse.abs() - self.threshold[index])
             correction, synthesis_past = synthesis(sparse, synthesis_past)

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lvis.errors import UserError
+from lvis.kernels.linear import linear
 from lvis.vae import haar
 from lvis.vae.base import VAEState, VideoVAE
 from lvis.vae.ista import ISTABottleneck, ISTAPast
@@ -289,14 +290,14 @@ class Projection(nn.Module):
 def _project(patches: Tensor, low: Projection, high: Projection) -> Tensor:
     """Patches of pixels -> features of the low band beside those of the high bands."""
     weight = haar.analysis_transposed(_block_diagonal(low.weight, high.weight))
-    return F.linear(patches, weight, torch.cat((low.bias, high.bias)))
+    return linear(patches, weight, torch.cat((low.bias, high.bias)))
 
 
 def _unproject(features: Tensor, low: Projection, high: Projection) -> Tensor:
     """Features of the low band beside those of the high bands -> patches of pixels."""
     weight = haar.synthesis(_block_diagonal(low.weight.t(), high.weight.t()))
     bias = haar.synthesis(torch.cat((low.bias, high.bias)).unsqueeze(0)).squeeze(0)
-    return F.linear(features, weight.t(), bias)
+    return linear(features, weight.t(), bias)
 
 
 def _block_diagonal(low: Tensor, high: Tensor) -> Tensor:

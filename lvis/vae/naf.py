@@ -7,6 +7,7 @@ two frames before its input, and they are all of its state.
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,10 +15,15 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.grad import conv2d_weight
 
+from lvis.kernels.linear import linear, on_onednn, pointwise
+
 # the two frames (B, 2, h, w, C) before the next input of each convolution, in the order they run
 Past = tuple[Tensor, ...]
 
 MEMORY = 2
+
+# rows of a feed-forward tile: their hidden features stay in a core's second-level cache
+TILE_ROWS = 256
 
 
 class CausalDepthwiseConv(nn.Module):
@@ -106,19 +112,41 @@ class GEGLU(nn.Module):
         return F.gelu(gate) * value
 
 
-def feed_forward(width: int) -> nn.Sequential:
+class FeedForward(nn.Sequential):
     """LayerNorm, linear, GEGLU, linear; the names are the official positions (3 was a dropout)."""
-    hidden = int(8 * width / 3)
-    return nn.Sequential(
-        OrderedDict(
-            {
-                "0": nn.LayerNorm(width),
-                "1": nn.Linear(width, 2 * hidden, bias=False),
-                "2": GEGLU(),
-                "4": nn.Linear(hidden, width, bias=False),
-            }
+
+    def __init__(self, width: int) -> None:
+        hidden = int(8 * width / 3)
+        super().__init__(
+            OrderedDict(
+                {
+                    "0": nn.LayerNorm(width),
+                    "1": nn.Linear(width, 2 * hidden, bias=False),
+                    "2": GEGLU(),
+                    "4": nn.Linear(hidden, width, bias=False),
+                }
+            )
         )
-    )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(..., width) -> the same shape."""
+        modules: tuple[Any, ...] = tuple(self)
+        norm, expand, gated, contract = modules
+        tensors = (features, expand.weight, contract.weight, norm.weight, norm.bias)
+        if not on_onednn(*tensors):
+            return super().forward(features)
+        if torch.is_grad_enabled() and any(each.requires_grad for each in tensors):
+            return linear(gated(linear(norm(features), expand.weight)), contract.weight)
+        value, gate = expand.weight.chunk(2)
+        rows = features.reshape(-1, features.shape[-1])
+        output = torch.empty_like(rows)
+        for tile, place in zip(rows.split(TILE_ROWS), output.split(TILE_ROWS), strict=True):
+            normed = norm(tile)
+            hidden = pointwise(normed, gate, None, after="gelu").mul_(
+                pointwise(normed, value, None)
+            )
+            place.copy_(pointwise(hidden, contract.weight, None))
+        return output.view_as(features)
 
 
 class NAF(nn.Module):
@@ -128,7 +156,7 @@ class NAF(nn.Module):
         super().__init__()
         self.residual = residual
         self.dconv_layer = nn.ModuleList(CausalDepthwiseConv(width) for _ in range(layers))
-        self.ffd_layer = nn.ModuleList(feed_forward(width) for _ in range(layers))
+        self.ffd_layer = nn.ModuleList(FeedForward(width) for _ in range(layers))
 
     def forward(self, features: Tensor, past: Past | None) -> tuple[Tensor, Past]:
         """(B, t, h, w, C) -> the same shape, and the memory of its convolutions."""
