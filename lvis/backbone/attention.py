@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lvis.errors import UserError
+from lvis.kernels import attention as tiled
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 CAUSAL_ATTENTION = ("blocks", "flex")
@@ -57,6 +58,8 @@ class BlockCausal:
 
 def attend_all(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Every query to every key; (B, N, heads, head_dim) in and out."""
+    if tiled.profits(query, key, value):
+        return tiled.attend_in_tiles(query, key, value)
     attended = F.scaled_dot_product_attention(
         query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)
     )
