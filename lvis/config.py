@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from lvis.command_line import check_kinds, first_sentence, overrides_of
 from lvis.errors import UserError, of_the_machine
 from lvis.help_page import help_page
+from lvis.literal_paths import literal
 from lvis.memory import keep_freed_memory
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -59,6 +60,7 @@ def entry(config_name: str) -> Callable[[Callable[[DictConfig], object]], Callab
                 print(help_page(config_name, CONF))
                 return
             keep_freed_memory()
+            sys.argv[1:] = literal(sys.argv[1:])
             # else Hydra prints its own pages on a mistyped override, and exits with 1
             os.environ.setdefault("HYDRA_FULL_ERROR", "1")
             try:

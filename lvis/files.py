@@ -1,6 +1,7 @@
 """Writing files so that a crash leaves either the old file or the new one, never half of one."""
 
 import errno
+import glob
 import hashlib
 import os
 import secrets
@@ -25,6 +26,9 @@ _OF_THE_PLACE = (
 )
 
 
+_STEM_BYTES = 180
+
+
 @contextmanager
 def replacing(target: str | Path) -> Iterator[Path]:
     """A temporary path beside `target` with the same suffix; synced and renamed to it when the block ends well.
@@ -37,7 +41,7 @@ def replacing(target: str | Path) -> Iterator[Path]:
     target = Path(target)
     # two containers that share the folder may share their process ids too
     unique = f"{os.getpid()}-{secrets.token_hex(4)}"
-    partial = target.with_name(f".{target.stem}.{unique}.partial{target.suffix}")
+    partial = target.with_name(f".{_short(target.stem)}.{unique}.partial{target.suffix}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield partial
@@ -84,9 +88,14 @@ def remove_partial(folder: str | Path, name: str | None = None) -> None:
     """
     target = Path(name or "*")
     for path in Path(folder).glob(
-        f".{target.stem}.*.partial{target.suffix}" if name else ".*.partial*"
+        f".{glob.escape(_short(target.stem))}.*.partial{target.suffix}" if name else ".*.partial*"
     ):
         path.unlink(missing_ok=True)
+
+
+def _short(stem: str) -> str:
+    """Leaves room for what a partial file's name adds, within the 255 bytes that file systems allow."""
+    return os.fsdecode(os.fsencode(stem)[:_STEM_BYTES])
 
 
 def sha256_of(path: str | Path) -> str:

@@ -125,7 +125,10 @@ def _interrupt(*_: object) -> None:
 
 def main() -> None:
     # a terminated run must clean up as an interrupted one does
+    # (SIGHUP is that of a closed terminal; nohup has it ignored, which stays so)
     signal.signal(signal.SIGTERM, _interrupt)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, _interrupt)
     entry("restore")(restore)()
 
 

@@ -54,7 +54,8 @@ def open_video(path: str | Path, most_pixels: int = MOST_PIXELS) -> InputContain
         "format_whitelist": _FORMATS,
         "max_pixels": str(most_pixels),
     }
-    return av.open(str(path), options=options)
+    # "file:", or a name such as 12:30.mp4 would ask for a protocol called 12
+    return av.open(f"file:{path}", options=options)
 
 
 def limit_decoder(path: str | Path, stream: VideoStream, most_pixels: int = MOST_PIXELS) -> None:

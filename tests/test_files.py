@@ -38,3 +38,10 @@ def test_a_folder_is_never_replaced_by_a_file(tmp_path):
         check_place(tmp_path / "a.json")
     check_place(tmp_path / "a.json", is_file=False)
     assert list(tmp_path.rglob("*")) == [tmp_path / "a.json"]
+
+
+def test_a_name_as_long_as_the_file_system_takes_is_written(tmp_path):
+    target = tmp_path / f"{'é' * 120}.txt"  # 244 bytes; the partial file's own name has to fit, too
+    write_text(target, "whole")
+    assert target.read_text() == "whole"
+    assert list(tmp_path.iterdir()) == [target]

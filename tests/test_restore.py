@@ -331,3 +331,10 @@ def test_a_missing_student_names_the_way_out(run, clip):
     status, said = run("input=clip.mkv", "output=o.mp4", "task=temporal_average")
     assert status == 2
     assert "solver=pinv" in said and "lvis.train task=temporal_average" in said
+
+
+def test_paths_are_used_as_they_were_typed(run, clip, tmp_path):
+    clip.rename(tmp_path / "it's [1080p] (1) & é.mkv")
+    status, said = run("input=it's [1080p] (1) & é.mkv", "output=2023_12_24", "solver=pinv")
+    assert status == 0, said
+    assert (tmp_path / "2023_12_24").is_dir()

@@ -27,7 +27,7 @@ class VideoInfo:
 
     `height`, `width` in pixels as displayed, `rate` in frames a second, `count` the number of
     frames as far as the container tells (None if it does not: a pipe), `aspect` the width of a
-    pixel over its height.
+    pixel over its height, `begins` the seconds of its file's clock at which the first frame is shown.
     """
 
     height: int
@@ -35,6 +35,7 @@ class VideoInfo:
     rate: Fraction
     count: int | None = None
     aspect: Fraction = Fraction(1)
+    begins: float | None = None
 
 
 class FrameSource(Protocol):
@@ -79,7 +80,7 @@ def to_frames(video: torch.Tensor) -> np.ndarray:
 def natural_key(name: str) -> list[tuple[int, int, str]]:
     """Sort key under which frame2.png comes before frame10.png."""
     parts = re.split(r"(\d+)", name.lower())
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts if part]
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part]
 
 
 def read_image(path: str | Path, most_pixels: int = MOST_PIXELS) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import Self
 
 import av
 import numpy as np
+from av.stream import Disposition
 from av.video.reformatter import ColorRange
 
 from lvis.data.colour import BT709, quarter_turns, to_picture, upright_rgb
@@ -33,6 +34,7 @@ from lvis.untrusted import MOST_PIXELS, limit_decoder, open_video
 DEFAULT_QUALITY = (
     18  # x264's constant rate factor: visually lossless, about 4 times smaller than at 8
 )
+_HIGHEST_RATE = 1000  # frames per second; what a header says beyond it is a clock's
 ENCODERS = {".mp4": "libx264", ".mov": "libx264", ".m4v": "libx264", ".mkv": "ffv1"}
 
 
@@ -80,7 +82,7 @@ def open_sink(
         return RawWriter()
     if not Path(path).suffix:
         return FolderWriter(path)
-    return VideoWriter(path, info.rate, quality, sound_from, info.aspect)
+    return VideoWriter(path, info.rate, quality, sound_from, info.aspect, info.begins)
 
 
 def check_output_name(path: str) -> None:
@@ -127,13 +129,11 @@ class VideoReader:
             streams = self._container.streams.video
             if not streams:
                 raise UserError(f"{path} has no video stream; give a file with pictures in it")
-            self._stream = streams[0]
+            self._stream = main_stream(self._container)
             self._stream.thread_type = "AUTO"
             limit_decoder(path, self._stream, most_pixels)
             check_complete(self.path, self._stream)
-            self._rate = Fraction(
-                self._stream.average_rate or self._stream.guessed_rate or DEFAULT_RATE
-            )
+            self._rate = rate_of(self._container, self._stream)
             self._frames = self._decode()
             self._first = next(self._frames, None)
             if self._first is None:
@@ -145,7 +145,7 @@ class VideoReader:
         aspect = Fraction(self._stream.sample_aspect_ratio or 1)
         if self._sideways:
             aspect = 1 / aspect
-        self.info = VideoInfo(height, width, self._rate, self._count(), aspect)
+        self.info = VideoInfo(height, width, self._rate, self._count(), aspect, self._began)
 
     def __iter__(self) -> Iterator[np.ndarray]:
         first, self._first = self._first, None
@@ -177,11 +177,18 @@ class VideoReader:
             ) from error
 
     def _follow(self, frame: av.VideoFrame, position: int) -> None:
-        if frame.time is None:
+        seconds = self._seconds(frame)
+        if seconds is None:
             return
         if self._began is None:
-            self._began = frame.time
-        self.drift = max(self.drift, abs((frame.time - self._began) * float(self._rate) - position))
+            self._began = seconds
+        self.drift = max(self.drift, abs((seconds - self._began) * float(self._rate) - position))
+
+    def _seconds(self, frame: av.VideoFrame) -> float | None:
+        if self._container.format.name == "avi" and frame.dts is not None and frame.time_base:
+            # AVI keeps decoding times alone; what FFmpeg makes of them in pts goes back and forth
+            return float(frame.dts * frame.time_base)
+        return frame.time
 
     def _count(self) -> int | None:
         if self._stream.frames:
@@ -197,7 +204,9 @@ class VideoWriter:
 
     H.264 with the constant rate factor `quality` (0 best, 51 worst) in 4:2:0, or 4:4:4 where a side
     is odd; .mkv is lossless FFV1. Colours are BT.709 and tagged so. `sound_from` is the file whose
-    sound is copied; `sound_refused` then lists the codecs that this container cannot carry.
+    sound is carried (see `SoundCopy`); `sound_refused` then lists the codecs that were left out, and
+    `sound_notes` says what else happened to it. `sound_begins` is the time in that file, in seconds,
+    at which the first frame is shown; None: where its pictures begin.
 
     Raises:
         UserError: the place cannot be written or the disk is full.
@@ -210,11 +219,13 @@ class VideoWriter:
         quality: int = DEFAULT_QUALITY,
         sound_from: str | None = None,
         aspect: Fraction = Fraction(1),
+        sound_begins: float | None = None,
     ) -> None:
         self.path = Path(path)
         self.rate, self.quality, self.aspect = rate, quality, aspect
         self.sound_refused: list[str] = []
-        self._sound_from = sound_from
+        self.sound_notes: list[str] = []
+        self._sound_from, self._sound_begins = sound_from, sound_begins
         self._sound: SoundCopy | None = None
         self._exits = contextlib.ExitStack()
         self._container: av.container.OutputContainer | None = None
@@ -252,14 +263,15 @@ class VideoWriter:
     def _open(self, height: int, width: int) -> None:
         partial = self._exits.enter_context(replacing(self.path))
         codec = ENCODERS[self.path.suffix.lower()]
-        self._container = av.open(str(partial), "w")
+        self._container = av.open(f"file:{partial}", "w")
         self._stream = add_video_stream(
             self._container, codec, self.rate, (height, width), self.quality
         )
         self._stream.codec_context.sample_aspect_ratio = self.aspect
         if self._sound_from is not None:
-            self._sound = SoundCopy(self._sound_from, self._container)
+            self._sound = SoundCopy(self._sound_from, self._container, self._sound_begins)
             self.sound_refused = self._sound.refused
+            self.sound_notes = self._sound.notes
 
     def _finish(self) -> None:
         if self._container is None:
@@ -315,6 +327,28 @@ def add_video_stream(
         # version 3 has a checksum a slice, by which a decoder notices that a bit has flipped
         stream.options = {"level": "3", "slicecrc": "1"}
     return stream
+
+
+def main_stream(container: av.container.InputContainer) -> av.VideoStream:
+    """The video stream that a player shows: the default one, and no cover picture."""
+    streams = [
+        stream
+        for stream in container.streams.video
+        if not stream.disposition & Disposition.attached_pic
+    ] or list(container.streams.video)
+    return next((s for s in streams if s.disposition & Disposition.default), streams[0])
+
+
+def rate_of(container: av.container.InputContainer, stream: av.VideoStream) -> Fraction:
+    """Frames per second: the mean that the container shows, where it keeps times and can be right.
+
+    Elementary streams have no times: theirs is in the pictures' own coding. DV's mean is that of its
+    clock (60,000 per second).
+    """
+    rates = [stream.average_rate, stream.guessed_rate]
+    if stream.start_time is None:
+        rates.reverse()
+    return next((Fraction(r) for r in rates if r and 0 < r <= _HIGHEST_RATE), DEFAULT_RATE)
 
 
 def reason_of(error: BaseException) -> str:

@@ -92,10 +92,14 @@ class Run:
         self._exits.__exit__(kind, error, traceback)
         if kind is None:
             for name, sink in self._sinks.items():
-                if isinstance(sink, VideoWriter) and sink.sound_refused:
+                if not isinstance(sink, VideoWriter):
+                    continue
+                for note in dict.fromkeys(sink.sound_notes):
+                    say(f"the {name} video: {note}")
+                if sink.sound_refused:
                     say(
-                        f"the {name} video cannot carry the sound's codec "
-                        f"({', '.join(sink.sound_refused)}); its sound is left out"
+                        f"the {name} video cannot carry sound as {', '.join(sink.sound_refused)}, "
+                        "and it cannot be encoded anew; that sound is left out"
                     )
 
     def through(self, source: FrameSource) -> Outcome:
