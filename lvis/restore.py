@@ -46,7 +46,7 @@ def restore(cfg: DictConfig) -> Outcome:
         )
         operator = build(cfg.task.operator)
         size, solved_size = sizes(source.info, operator, settings)
-        operator = realised(operator, solved_size, settings)
+        operator = realised(operator, solved_size, settings, source.info.count)
         solver = build(cfg.solver)
         stream = exits.enter_context(
             solver.open(operator, solved_size, prompt=settings.prompt, seed=settings.seed)
@@ -82,14 +82,16 @@ def sizes(info: VideoInfo, operator: LinearOperator, settings: Settings) -> tupl
     return (shape[-2], shape[-1]), (shape[-2], shape[-1])
 
 
-def realised(operator: LinearOperator, size: Size, settings: Settings) -> LinearOperator:
+def realised(
+    operator: LinearOperator, size: Size, settings: Settings, count: int | None = None
+) -> LinearOperator:
     """The operator with its mask, if it has one: the user's, or in degrade mode a random one.
 
     Raises:
         UserError: a real measurement without its mask, or a mask that does not fit.
     """
     if settings.mask is not None:
-        operator = with_mask(operator, settings.mask, size)
+        operator = with_mask(operator, settings.mask, size, count)
     elif not settings.degrade and needs_mask(operator):
         raise UserError(
             "this task needs the mask that the measurement was made with; add mask=PATH, "

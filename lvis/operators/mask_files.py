@@ -1,9 +1,11 @@
 """A user's mask: an image, a folder of images, a video or a tensor, as bool (B, 1, T, H, W)."""
 
+import re
 from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import ImageOps
 from torch import Tensor
 
 from lvis.errors import UserError
@@ -23,8 +25,8 @@ def load_mask(path: str | Path, white: str = "observed") -> Tensor:
     """Read a mask, True where x is observed.
 
     Args:
-        path: an image (one mask for all frames), a folder of images (sorted by name) or a video
-            (one a frame).
+        path: an image (one mask for all frames), a folder of images (m2 before m10) or a video
+            (one per frame).
         white: what white (0.5 and above) means, "observed" or "missing".
 
     Returns:
@@ -35,23 +37,21 @@ def load_mask(path: str | Path, white: str = "observed") -> Tensor:
     """
     source = Path(path)
     if source.is_dir():
-        names = sorted(file for file in source.iterdir() if file.suffix.lower() in IMAGES)
-        if not names:
-            raise UserError(f"the mask folder {path} has no images ({', '.join(IMAGES)})")
-        frames = [_read_image(name) for name in names]
+        frames = [read_mask_image(name) for name in mask_images(source)]
     elif not source.is_file():
         raise UserError(
             f"the mask {path} does not exist: give an image, a folder of images or a video"
         )
     elif source.suffix.lower() in IMAGES:
-        frames = [_read_image(source)]
+        frames = [read_mask_image(source)]
     else:
         frames = _read_video(source)
     sizes = {frame.shape for frame in frames}
     if len(sizes) > 1:
         shown = ", ".join(sorted(f"{width}x{height}" for height, width in sizes))
         raise UserError(f"the images in the mask folder {path} have different sizes: {shown}")
-    level = torch.from_numpy(np.stack(frames)).float() / 255
+    stacked = np.stack(frames)
+    level = torch.from_numpy(stacked).float() / white_level(stacked.max())
     is_white = threshold(level, f"the mask {path}")[None, None]
     observed = is_white if white == "observed" else ~is_white
     if not observed.any():
@@ -60,6 +60,59 @@ def load_mask(path: str | Path, white: str = "observed") -> Tensor:
             "its white means by the key white of the operator"
         )
     return observed
+
+
+def mask_images(folder: Path) -> list[Path]:
+    """The images of a folder in the order in which people number them.
+
+    Raises:
+        UserError: there are none.
+    """
+    names = [
+        file
+        for file in folder.iterdir()
+        if file.suffix.lower() in IMAGES and not file.name.startswith(".")
+    ]
+    if not names:
+        raise UserError(f"the mask folder {folder} has no images ({', '.join(IMAGES)})")
+    return sorted(names, key=_natural)
+
+
+def read_mask_image(path: Path) -> np.ndarray:
+    """An image's levels, uint8 (H, W), upright as its EXIF tag says.
+
+    A colour is as white as its brightest channel; where the picture is in the alpha channel alone,
+    that one counts.
+
+    Raises:
+        UserError: it is not a readable image.
+    """
+    with open_image(path) as image:
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode.startswith("I") or upright.mode == "F":
+            levels = np.asarray(upright)
+            top = 65535 if levels.max() > 255 else 255
+            return (levels.clip(0, top) * (255 / top)).round().astype(np.uint8)
+        rgba = np.asarray(upright.convert("RGBA"))
+    colour, alpha = rgba[..., :3], rgba[..., 3]
+    if alpha.min() < alpha.max() and (colour == colour[0, 0]).all():
+        return alpha
+    return brightest(colour)
+
+
+def brightest(colour: np.ndarray) -> np.ndarray:
+    """uint8 (..., 3) RGB -> uint8 (...): red on black is as white as white on black."""
+    return colour.max(axis=-1)
+
+
+def white_level(highest: int) -> int:
+    """The level that is white, by the highest one in a whole mask: 1 in masks of zeros and ones, else 255."""
+    return 1 if highest == 1 else 255
+
+
+def _natural(path: Path) -> list[tuple[int, int, str]]:
+    parts = re.split(r"(\d+)", path.name.lower())
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part]
 
 
 def binarise(mask: Tensor) -> Tensor:
@@ -101,11 +154,6 @@ def threshold(level: Tensor, name: str) -> Tensor:
     return level >= 0.5
 
 
-def _read_image(path: Path) -> np.ndarray:
-    with open_image(path) as image:
-        return np.asarray(image.convert("L"))
-
-
 def _read_video(path: Path) -> list[np.ndarray]:
     import av
 
@@ -114,7 +162,7 @@ def _read_video(path: Path) -> list[np.ndarray]:
             limit_decoder(path, container.streams.video[0])
             frames: list[np.ndarray] = []
             for frame in container.decode(video=0):
-                frames.append(frame.to_ndarray(format="gray"))
+                frames.append(brightest(frame.to_ndarray(format="rgb24")))
                 if len(frames) * frames[0].nbytes > MOST_HELD:
                     raise UserError(
                         f"the mask {path} has more than {len(frames) - 1} frames; cut it"
