@@ -6,6 +6,8 @@ import av
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, Interpolation
 
+from lvis.data.gamut import conversion, to_bt709
+
 _PRECISE = (
     Interpolation.BICUBIC
     | Interpolation.ACCURATE_RND
@@ -27,19 +29,31 @@ _HD_HEIGHT = 720  # untagged video is BT.709 from here on and BT.601 below, as p
 
 
 def upright_rgb(frame: av.VideoFrame) -> np.ndarray:
-    """A decoded frame as uint8 (H, W, 3) RGB: its own matrix and range, turned as displayed."""
+    """A decoded frame as uint8 (H, W, 3) RGB: its own matrix and range, turned as displayed.
+
+    Wide gamut and high dynamic range are converted to BT.709 (`lvis.data.gamut`).
+    """
     untagged = Colorspace.ITU709 if frame.height >= _HD_HEIGHT else Colorspace.ITU601
     full_range = frame.color_range == ColorRange.JPEG or frame.format.is_rgb
     full_range = full_range or frame.format.name.startswith("yuvj")
+    wide = wide_colours(frame)
     pixels = frame.to_ndarray(
-        format="rgb24",
+        format="rgb48le" if wide else "rgb24",
         src_colorspace=_MATRICES.get(int(frame.colorspace), untagged),
         src_color_range=ColorRange.JPEG if full_range else ColorRange.MPEG,
         dst_color_range=ColorRange.JPEG,
         interpolation=_PRECISE,
     )
+    if wide:
+        pixels = to_bt709(pixels, wide)
     turns = quarter_turns(frame)
     return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
+
+
+def wide_colours(frame: av.VideoFrame) -> tuple[int, int] | None:
+    """The (primaries, transfer) that have to be converted to BT.709's; None: there is no need."""
+    numbers = (frame.color_primaries, frame.color_trc, frame.colorspace)
+    return conversion(*(int(number) for number in numbers))
 
 
 def quarter_turns(frame: av.VideoFrame) -> int:

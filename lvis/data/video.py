@@ -12,7 +12,7 @@ import numpy as np
 from av.stream import Disposition
 from av.video.reformatter import ColorRange
 
-from lvis.data.colour import BT709, quarter_turns, to_picture, upright_rgb
+from lvis.data.colour import BT709, quarter_turns, to_picture, upright_rgb, wide_colours
 from lvis.data.complete import check_complete
 from lvis.data.frames import (
     DEFAULT_RATE,
@@ -25,6 +25,7 @@ from lvis.data.frames import (
     check_folder_is_free,
     check_frame_size,
 )
+from lvis.data.gamut import described
 from lvis.data.pipe import RawReader, RawWriter
 from lvis.data.sound import SoundCopy
 from lvis.errors import UserError
@@ -107,7 +108,8 @@ class VideoReader:
     at a time.
 
     Iterate once. Sound, data and further video streams are passed over. `drift` is how many frames
-    the file's own times have strayed so far from an even `info.rate`.
+    the file's own times have strayed so far from an even `info.rate`; `note` says, if there is
+    anything to say, how the colours are converted.
 
     Raises:
         UserError: not a video, no video stream, cut short, a frame that cannot be decoded or that has
@@ -117,6 +119,7 @@ class VideoReader:
     def __init__(self, path: str | Path, most_pixels: int = MOST_PIXELS) -> None:
         self.path = Path(path)
         self.drift = 0.0
+        self.note = ""
         self._sideways = False
         self._began: float | None = None
         try:
@@ -168,6 +171,8 @@ class VideoReader:
             for frame in self._container.decode(self._stream):
                 self._sideways = quarter_turns(frame) % 2 == 1
                 self._follow(frame, position)
+                if not position and (wide := wide_colours(frame)):
+                    self.note = described(wide)
                 yield upright_rgb(frame)
                 position += 1
         except av.FFmpegError as error:
@@ -267,7 +272,9 @@ class VideoWriter:
         self._stream = add_video_stream(
             self._container, codec, self.rate, (height, width), self.quality
         )
-        self._stream.codec_context.sample_aspect_ratio = self.aspect
+        context = self._stream.codec_context
+        context.sample_aspect_ratio = self.aspect
+        context.color_primaries = context.color_trc = BT709
         if self._sound_from is not None:
             self._sound = SoundCopy(self._sound_from, self._container, self._sound_begins)
             self.sound_refused = self._sound.refused
