@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 
 export REAL_CLIPS COUNT SLOW_COUNT
 
-.PHONY: setup demo test test-slow experiments faults lint format lock clean
+.PHONY: setup demo test test-slow experiments faults lint format lock release-check clean
 
 setup: $(READY)
 
@@ -41,6 +41,10 @@ lint: $(READY)
 format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# wheel and sdist, and a clip restored from the wheel in an environment of its own
+release-check: $(READY)
+	PYTHON=$(abspath $(BIN)/python) tools/release_check.sh
 
 # pins what is installed now
 lock: $(READY)
