@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from lvis.evaluation.table import Row, read_rows  # noqa: E402
+from lvis.evaluate.table import Row, read_rows  # noqa: E402
 from lvis.files import write_text  # noqa: E402
 
 # what a row is of; neither the settings' digest nor the numbers

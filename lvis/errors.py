@@ -22,7 +22,7 @@ class UserError(Exception):
     """Something the user can mend: a missing file, a wrong size, an unknown key.
 
     The message is one sentence that names the thing, its value and the way out. Entry points print it without a
-    traceback and exit with status 2 (`lvis.config.run`).
+    traceback and exit with status 2 (`lvis.cli.config.run`).
     """
 
 

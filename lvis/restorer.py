@@ -12,15 +12,15 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor
 
-from lvis.config import CONF, compose, plain
+from lvis.cli.build import build
+from lvis.cli.config import CONF, compose, plain
 from lvis.data.frames import to_frames, to_video
 from lvis.data.video import open_source
 from lvis.errors import UserError
 from lvis.operators import Inpainting, LinearOperator
-from lvis.restoring.build import build
-from lvis.restoring.masks import needs_mask, with_mask
-from lvis.restoring.run import Run
-from lvis.restoring.settings import Settings
+from lvis.restore.masks import needs_mask, with_mask
+from lvis.restore.run import Run
+from lvis.restore.settings import Settings
 from lvis.solvers.base import Solver, Stream
 from lvis.untrusted import MOST_HELD
 

@@ -54,7 +54,7 @@ def test_wheel_holds_the_configuration_the_weights_and_every_file_of_the_package
     inside = {path for path in tree(unpacked / "lvis") if not path.startswith("conf/")}
     here = {path for path in tree(ROOT / "lvis") if "/." not in f"/{path}"}
     assert here <= inside
-    assert "demonstration/page.html.j2" in inside
+    assert "demo/page.html.j2" in inside
 
 
 def test_wheel_finds_its_own_configuration_and_experiments_of_the_user(unpacked, tmp_path):
@@ -63,13 +63,13 @@ def test_wheel_finds_its_own_configuration_and_experiments_of_the_user(unpacked,
     (experiment / "short.yaml").write_text("# @package _global_\ntrainer: {max_steps: 7}\n")
     code = """
 import sys
-import lvis.config
-print(lvis.config.CONF)
-print(lvis.config.compose("restore").model.name)
-print(lvis.config.compose("train", ["output=x"]).task.name)
-print(lvis.config.compose("demo").output)
+import lvis.cli.config
+print(lvis.cli.config.CONF)
+print(lvis.cli.config.compose("restore").model.name)
+print(lvis.cli.config.compose("train", ["output=x"]).task.name)
+print(lvis.cli.config.compose("demo").output)
 sys.argv = ["lvis-train", "--config-dir", "mine", "experiment=short", "hydra.run.dir=run"]
-lvis.config.entry("train")(lambda cfg: print(cfg.trainer.max_steps, cfg.trainer.save_every))()
+lvis.cli.config.entry("train")(lambda cfg: print(cfg.trainer.max_steps, cfg.trainer.save_every))()
 """
     lines = python(unpacked, tmp_path, code)
     assert lines == [str(unpacked / "lvis" / "conf"), "tiny", "inpaint", "outputs/demo", "7 100"]

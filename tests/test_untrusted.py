@@ -13,9 +13,9 @@ import pytest
 from lvis.data.frames import FolderReader, read_image
 from lvis.data.video import VideoReader, VideoWriter, open_source
 from lvis.errors import UserError
-from lvis.evaluation.clips import list_clips
+from lvis.evaluate.clips import list_clips
 from lvis.operators import load_mask
-from lvis.restoring.measuring import blocks_of
+from lvis.restore.measuring import blocks_of
 
 
 def write(path: Path, frames: int = 3, side: int = 64) -> Path:
@@ -93,7 +93,7 @@ def test_an_image_that_unpacks_to_too_much_is_refused(tmp_path):
 
 
 def test_a_clip_that_must_be_held_whole_may_not_be_endless(monkeypatch, tmp_path):
-    monkeypatch.setattr("lvis.restoring.measuring.MOST_HELD", 5 * 64 * 64 * 3)
+    monkeypatch.setattr("lvis.restore.measuring.MOST_HELD", 5 * 64 * 64 * 3)
     for frames in (5, 6):
         with VideoReader(write(tmp_path / "clip.mkv", frames)) as source:
             if frames == 5:

@@ -18,13 +18,13 @@ import matplotlib.pyplot as plt  # noqa: TID253
 import torch
 from hydra.utils import instantiate
 
-from lvis.config import compose
+from lvis.cli.config import compose
+from lvis.cli.progress import track
 from lvis.data.synthetic import synthetic_clip
-from lvis.evaluation.provenance import code_version, machine, today
+from lvis.evaluate.provenance import code_version, machine, today
 from lvis.files import write_text
 from lvis.memory import keep_freed_memory
 from lvis.metrics import psnr_frames
-from lvis.progress import track
 from lvis.solvers import AVISSolver, block_frames
 
 RUNS = {

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import training as t
-from outcome import USER_ERROR, Outcome, Scenario
+from promised import USER_ERROR, Outcome, Scenario
 from shards import FIRST, folder_of_shards, left_out, train_on
 
 from lvis.data.shard_reader import ShardReader, open_folder

@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 from training import write_weights
 
+from lvis.cli.progress import track
 from lvis.files import write_text
-from lvis.progress import track
 
 sys.path.insert(0, str(Path(__file__).parent))
 from scenarios import SCENARIOS

@@ -13,7 +13,7 @@ from pathlib import Path
 import data_scenarios
 import training as t
 import untrusted_scenarios
-from outcome import USER_ERROR, Outcome, Scenario
+from promised import USER_ERROR, Outcome, Scenario
 
 from lvis.distill.preemption import EXIT_REQUEUE
 

@@ -13,7 +13,7 @@ import av
 import numpy as np
 import torch
 import training as t
-from outcome import USER_ERROR, Outcome, Scenario
+from promised import USER_ERROR, Outcome, Scenario
 from shards import (
     FIRST,
     FRAMES,

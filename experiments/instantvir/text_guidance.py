@@ -15,18 +15,18 @@ from statistics import fmean
 import torch
 from PIL import Image
 
-from lvis.config import compose, fail, plain
+from lvis.cli.build import build
+from lvis.cli.config import compose, fail, plain
 from lvis.data.frames import to_frames
 from lvis.errors import UserError
-from lvis.evaluate import operators
-from lvis.evaluation.clips import list_clips
-from lvis.evaluation.guidance import split_difference
-from lvis.evaluation.methods import solve
-from lvis.evaluation.provenance import code_version, config_digest, machine, today
+from lvis.evaluate.clips import list_clips
+from lvis.evaluate.command import operators
+from lvis.evaluate.guidance import split_difference
+from lvis.evaluate.methods import solve
+from lvis.evaluate.provenance import code_version, config_digest, machine, today
 from lvis.files import replacing, write_text
 from lvis.metrics import psnr_frames, residual_rms
-from lvis.restoring.build import build
-from lvis.restoring.comparison import SideBySide
+from lvis.restore.comparison import SideBySide
 
 PROMPTS = ["", "a red disk moves left", "a blue square moves right"]
 HEAD = "| prompt | minus | n | rms of d | of A d | seen | free | free share | residual | PSNR |"

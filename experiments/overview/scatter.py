@@ -4,6 +4,7 @@ A point a row of the table in README.md, the means of PSNR and of frames a secon
 need the whole clip.
 """
 
+import sys
 from pathlib import Path
 
 import matplotlib  # noqa: TID253
@@ -13,9 +14,12 @@ import matplotlib.pyplot as plt  # noqa: TID253
 from matplotlib.axes import Axes  # noqa: TID253
 
 from lvis.files import replacing
-from lvis.paper_tables import Group, Selection, load_experiment
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+
+from paper_tables import Group, Selection, load_experiment  # noqa: E402
+
 COLUMNS = 3
 STREAMING = ("pinv", "avis", "avis_flash", "student_wan", "student_lean")
 

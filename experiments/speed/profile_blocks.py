@@ -9,14 +9,14 @@ import sys
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from lvis.benchmark import realised
-from lvis.benchmarking.build import attention_backend, build_solver
-from lvis.benchmarking.machine import describe
-from lvis.benchmarking.settings import Settings
-from lvis.benchmarking.streaming import TimedStream, fill_blocks
-from lvis.config import compose, plain
+from lvis.benchmark.build import attention_backend, build_solver
+from lvis.benchmark.command import realised
+from lvis.benchmark.machine import describe
+from lvis.benchmark.settings import Settings
+from lvis.benchmark.streaming import TimedStream, fill_blocks
+from lvis.cli.build import build
+from lvis.cli.config import compose, plain
 from lvis.files import write_text
-from lvis.restoring.build import build
 from lvis.solvers.load import pick_device
 
 ROWS = 40

@@ -12,8 +12,8 @@ from plot import SAMPLER, SIDE
 from torch import Tensor
 
 from lvis.backbone import sample
+from lvis.cli.progress import track
 from lvis.data.foreground import COLOURS, DIRECTIONS
-from lvis.progress import track
 from lvis.weights import load_text_encoder, load_transformer, load_wan_vae
 
 OBJECTS = ("red disk", "blue square", "green disk", "red square")

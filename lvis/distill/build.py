@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from lvis.backbone import NEGATIVE_PROMPT, PromptCache, WanTransformer
-from lvis.config import plain
+from lvis.cli.config import plain
 from lvis.distill.losses import Losses
 from lvis.distill.settings import Settings
 from lvis.weights import load_student, require

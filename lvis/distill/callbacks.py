@@ -13,13 +13,13 @@ from typing import Any
 from lightning import Callback, Trainer
 
 from lvis.backbone import PromptCache
+from lvis.cli.progress import console, progress_bar
 from lvis.distill import checkpoints
 from lvis.distill.module import Distillation
 from lvis.distill.parallel import agreed_any, agreed_mean
 from lvis.distill.preemption import Preemption
 from lvis.distill.records import Journal
 from lvis.errors import UserError
-from lvis.progress import console, progress_bar
 
 
 class Reporting(Callback):

@@ -5,13 +5,13 @@ from typing import Any
 
 from lightning import Callback, Trainer
 
+from lvis.cli.progress import console
 from lvis.distill import checkpoints
 from lvis.distill.checkpoints import SavingFailed
 from lvis.distill.module import Distillation
 from lvis.distill.parallel import agreed_any, whole
 from lvis.distill.validation import Validation
 from lvis.errors import UserError
-from lvis.progress import console
 from lvis.weights import save_transformer
 
 

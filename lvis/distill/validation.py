@@ -7,13 +7,13 @@ import torch
 from lightning import Callback, Trainer
 from torch import Tensor
 
+from lvis.cli.progress import console
 from lvis.distill.module import Distillation
 from lvis.distill.parallel import agreed_any, agreed_mean
 from lvis.distill.randomness import generator_for
 from lvis.distill.records import Journal, write_side_by_side
 from lvis.errors import is_out_of_memory
 from lvis.metrics import psnr_frames, ssim_frames
-from lvis.progress import console
 
 
 class Validation(Callback):

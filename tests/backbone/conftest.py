@@ -8,7 +8,7 @@ from safetensors import safe_open
 
 from lvis.backbone import WanTransformer
 
-DATA = Path(__file__).parents[1] / "data"
+DATA = Path(__file__).parents[1] / "fixtures"
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from lvis.config import compose, plain
+from lvis.cli.config import compose, plain
 from lvis.distill.settings import FINAL_RATE, Settings
 from lvis.errors import UserError
 

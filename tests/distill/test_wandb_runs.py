@@ -6,9 +6,9 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import open_dict
 
-from lvis.config import CONF
+from lvis.cli.config import CONF
 from lvis.distill.wandb_runs import run_tags
-from lvis.train import build_logger, hyperparameters
+from lvis.train.command import build_logger, hyperparameters
 
 
 @pytest.fixture

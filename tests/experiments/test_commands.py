@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from lvis.config import compose
+from lvis.cli.config import compose
 
 ROOT = Path(__file__).resolve().parents[2]
 # those of the tables and figures; the others make no rows

@@ -58,7 +58,7 @@ def cells(line: str) -> list[str]:
 
 
 class Source:
-    """A config.yaml and its results, read here and by nothing of lvis.paper_tables."""
+    """A config.yaml and its results, read here and by nothing of paper_tables."""
 
     def __init__(self, folder: Path) -> None:
         self.config = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))

@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 
 from lvis.operators import Downsampling, GaussianBlur, TemporalAverage
 
-GOLDEN = load_file(Path(__file__).parents[1] / "data" / "operators.safetensors")
+GOLDEN = load_file(Path(__file__).parents[1] / "fixtures" / "operators.safetensors")
 TOLERANCE = 1e-4
 
 

@@ -7,7 +7,7 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from lvis.config import CONF
+from lvis.cli.config import CONF
 from lvis.operators import Composition, Separable
 from tests.operators.operators import video
 

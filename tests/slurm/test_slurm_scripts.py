@@ -234,7 +234,7 @@ def test_an_element_without_a_point_ends_with_one_sentence(cluster, script):
 
 
 def test_the_points_of_the_repository_are_runs_that_compose():
-    from lvis.config import compose
+    from lvis.cli.config import compose
 
     for name, file in (("train", "train.txt"), ("evaluate", "t0_k.txt")):
         lines = (ROOT / "slurm" / "points" / file).read_text(encoding="utf-8").splitlines()

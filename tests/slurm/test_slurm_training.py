@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lvis.distill.records import read_journal
-from lvis.evaluation.table import read_rows
+from lvis.evaluate.table import read_rows
 
 ROOT = Path(__file__).resolve().parents[2]
 FAKE = Path(__file__).resolve().parent / "fake"

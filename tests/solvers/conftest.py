@@ -9,9 +9,9 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from PIL import Image
 
-from lvis import restore as command
 from lvis.backbone import WanTransformer
 from lvis.backbone.ddim import scaled_linear_alphas
+from lvis.restore import command
 from lvis.solvers import AVISSolver, StudentSolver
 from lvis.solvers.lvtino import LVTINOSolver
 from lvis.vae.lean import LeanVAE

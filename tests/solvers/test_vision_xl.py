@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from lvis import restore
 from lvis.backbone.image_prior import ImagePrior
-from lvis.config import compose
+from lvis.cli.build import build
+from lvis.cli.config import compose
 from lvis.data.video import VideoWriter
 from lvis.errors import UserError
 from lvis.operators import Downsampling, GaussianBlur, TemporalAverage
-from lvis.restoring.build import build
+from lvis.restore import command as restore
 from lvis.solvers.vision_xl import VisionXLSolver, cross_fade
 from lvis.weights.image_prior import save_image_prior
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from lvis.errors import UserError
-from lvis.planning.ledger import Ledger
+from lvis.plan.ledger import Ledger
 from lvis.vae import Bridge, WanVAE
 
 
@@ -85,7 +85,7 @@ def test_bad_sizes_are_user_errors(vaes):
 
 @pytest.mark.parametrize("group", [2, 5])
 def test_groups_recompute_states_and_change_no_number(group):
-    """The same gradient, and fewer bytes between the passes (see lvis.planning.ledger)."""
+    """The same gradient, and fewer bytes between the passes (see lvis.plan.ledger)."""
     vae = tiny_vae(0)
     found = []
     for size in (1, group):

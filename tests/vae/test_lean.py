@@ -14,7 +14,7 @@ from lvis.vae import haar
 from lvis.vae.lean import WAN21_LATENTS_MEAN, WAN21_LATENTS_STD, LeanVAE
 from lvis.vae.naf import CausalDepthwiseConv
 
-DATA = Path(__file__).parents[1] / "data"
+DATA = Path(__file__).parents[1] / "fixtures"
 MANIFESTS = json.loads((DATA / "leanvae_keys.json").read_text())
 GOLDEN = load_file(DATA / "lean_vae.safetensors")
 WEIGHTS = {k.removeprefix("weights."): v for k, v in GOLDEN.items() if k.startswith("weights.")}

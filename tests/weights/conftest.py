@@ -11,7 +11,7 @@ from lvis.backbone import WanTransformer
 from lvis.vae.lean import LeanVAE
 from lvis.vae.wan import WanVAE
 
-DATA = Path(__file__).parents[1] / "data"
+DATA = Path(__file__).parents[1] / "fixtures"
 
 # head_dim 128, so that shapes alone tell the sizes
 WIDE = {

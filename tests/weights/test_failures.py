@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from lvis.config import compose
+from lvis.cli.config import compose
 from lvis.errors import UserError
 from lvis.weights import (
     load_lean_vae,

@@ -16,16 +16,16 @@ import numpy as np
 import torch
 from PIL import Image
 
-from lvis.config import compose
+from lvis.cli.config import compose
 from lvis.data.frames import DEFAULT_RATE, VideoInfo, to_frames, to_video
-from lvis.data.novel_views import Pinhole, Trajectory
 from lvis.data.video import open_sink, open_source
-from lvis.evaluation.provenance import code_version, today
+from lvis.evaluate.provenance import code_version, today
 from lvis.files import replacing, write_text
-from lvis.restore import restore
-from lvis.restoring.comparison import SideBySide
+from lvis.restore.command import restore
+from lvis.restore.comparison import SideBySide
 from lvis.solvers.initial import fill_nearest
-from lvis.warp import warp
+from lvis.warp import Pinhole, Trajectory
+from lvis.warp.command import warp
 
 sys.path.insert(0, str(Path(__file__).parent))
 from scene import Scene  # noqa: E402

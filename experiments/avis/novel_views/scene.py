@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 
 from lvis.data.dead_leaves import drop_leaves
-from lvis.data.novel_views import Pinhole, Pose
 from lvis.data.textures import draw_texture
+from lvis.warp import Pinhole, Pose
 
 TEXEL = 0.03  # world units; a pixel covers 0.054 at the backdrop
 BACKDROP, CARD = 6.0, 3.0  # depths

@@ -16,13 +16,13 @@ from torch import Tensor
 ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT))
 
-from lvis.config import fail  # noqa: E402
+from lvis.cli.config import fail  # noqa: E402
 from lvis.data.frames import to_video  # noqa: E402
 from lvis.data.video import open_source  # noqa: E402
 from lvis.errors import UserError  # noqa: E402
-from lvis.evaluation.pictures import save_grid  # noqa: E402
-from lvis.evaluation.table import Row, read_rows  # noqa: E402
-from lvis.evaluation.videos import CLEAN, MEASUREMENT, video_path  # noqa: E402
+from lvis.evaluate.pictures import save_grid  # noqa: E402
+from lvis.evaluate.table import Row, read_rows  # noqa: E402
+from lvis.evaluate.videos import CLEAN, MEASUREMENT, video_path  # noqa: E402
 
 LABELS = ("grid", "overview")
 # method -> caption, in the order of the columns

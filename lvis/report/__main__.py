@@ -1,0 +1,4 @@
+from lvis.report.command import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The command `python -m lvis.train`: a distillation from its configuration."""

@@ -1,0 +1,292 @@
+"""`python -m lvis.train task=inpaint vae=lean`: distil a one-step streaming student (InstantViR).
+
+Run again with the same arguments, it resumes.
+"""
+
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.utils import instantiate
+from lightning import Callback, LightningDataModule, Trainer
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.plugins.environments import SLURMEnvironment
+from omegaconf import DictConfig, OmegaConf
+
+from lvis.cli.config import entry, plain
+from lvis.cli.progress import console
+from lvis.data.shard_format import INDEX
+from lvis.data.shard_reader import open_folder
+from lvis.distill import checkpoints
+from lvis.distill.build import build_losses, settings_from
+from lvis.distill.callbacks import PromptsFirst, Reporting, SpikeGuard, Stopping
+from lvis.distill.module import Distillation
+from lvis.distill.parallel import build_strategy
+from lvis.distill.plan import plan_table
+from lvis.distill.preemption import heeding_signals
+from lvis.distill.records import Journal
+from lvis.distill.saving import Checkpointing
+from lvis.distill.settings import Settings
+from lvis.distill.validation import Validation
+from lvis.errors import UserError
+from lvis.files import sha256_of
+
+# what a checkpoint must agree on with the configuration that resumes it
+IDENTITY = ("task", "vae", "model", "timestep", "parametrization", "input", "block_size", "data")
+
+
+def train(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
+    """Distil a student.
+
+    Args:
+        cfg: `conf/train.yaml`, composed.
+
+    Returns:
+        The last validation's metrics with the step counters, and the objects: module, trainer,
+        output, and exit_code (not 0 when a signal ended the run before `trainer.max_steps`).
+
+    Raises:
+        UserError: a value out of its range, missing weights, or an output folder that belongs to
+            another run.
+    """
+    check(cfg)
+    settings = settings_from(cfg)
+    if cfg.trainer.threads:
+        torch.set_num_threads(cfg.trainer.threads)
+    output = Path(cfg.output)
+    about = describe(cfg, settings)
+    resumed = checkpoints.load_newest(output / "checkpoints")
+    if resumed is not None:
+        check_same_run(resumed.about, about, output)
+    module = Distillation(build_losses(cfg, settings))
+    if resumed is not None:
+        module.resume(resumed, later=cfg.trainer.strategy == "fsdp")
+    datamodule = instantiate(cfg.data)
+    datamodule.set_position(module.step)
+
+    quieten_lightning()
+    with heeding_signals() as preemption:
+        max_steps = cfg.trainer.max_steps
+        journal = Journal(output / "metrics.jsonl")
+        reporting = Reporting(journal, max_steps, cfg.trainer.log_every)
+        validation = Validation(
+            journal,
+            output / "validation",
+            cfg.trainer.validate_every,
+            cfg.trainer.validation_clips,
+            max_steps,
+        )
+        folder = output / "checkpoints"
+        saving = Checkpointing(
+            folder, output / "student", cfg.trainer.save_every, cfg.trainer.keep, about, validation
+        )
+        callbacks: list[Callback] = [reporting, validation, saving]
+        callbacks += [Stopping(max_steps, preemption), PromptsFirst()]
+        if cfg.trainer.spike_factor is not None:
+            callbacks.insert(
+                1, SpikeGuard(folder, cfg.trainer.spike_factor, cfg.trainer.most_spikes)
+            )
+        trainer = build_trainer(cfg, callbacks)
+        if trainer.is_global_zero:
+            journal.begin(module.step, trainer.loggers)
+            for logger in trainer.loggers:
+                logger.log_hyperparams(hyperparameters(cfg))
+            found = resumed.folder if resumed else None
+            console.print(plan_table(cfg, module, trainer.world_size, found))
+        if module.step < max_steps:
+            try:
+                fit(trainer, module, datamodule)
+            finally:
+                reporting.close()
+    stopped = module.step < max_steps
+    if trainer.is_global_zero:
+        console.print(_last_line(module, max_steps, output), highlight=False, soft_wrap=True)
+    metrics = {
+        **validation.latest,
+        "step": module.step,
+        "student_step": module.student_step,
+        "critic_step": module.critic_step,
+    }
+    objects = {
+        "module": module,
+        "trainer": trainer,
+        "output": output,
+        "exit_code": preemption.exit_code if stopped else 0,
+    }
+    return metrics, objects
+
+
+def build_trainer(cfg: DictConfig, callbacks: list[Callback]) -> Trainer:
+    """Lightning's Trainer as `conf/trainer` says; steps, validation and checkpoints are our callbacks'."""
+    return Trainer(
+        accelerator=cfg.trainer.accelerator,
+        devices=cfg.trainer.devices,
+        num_nodes=cfg.trainer.num_nodes,
+        strategy=build_strategy(cfg.trainer.strategy, processes(cfg)),
+        max_epochs=-1,
+        logger=build_logger(cfg),
+        callbacks=callbacks,
+        plugins=[SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else None,
+        use_distributed_sampler=False,
+        limit_val_batches=0,  # validation goes by our own step counter
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+
+
+def fit(trainer: Trainer, module: Distillation, datamodule: LightningDataModule) -> None:
+    """Train until a callback stops it.
+
+    Raises:
+        UserError: another process of the run is gone.
+    """
+    try:
+        trainer.fit(module, datamodule=datamodule)
+    except RuntimeError as error:
+        if not lost_a_process(error):
+            raise
+        raise UserError(
+            f"another process of this run is gone, after step {module.step}: run the same "
+            "command again to continue from the newest checkpoint"
+        ) from error
+
+
+def describe(cfg: DictConfig, settings: Settings) -> dict[str, Any]:
+    """What the student's lvis.json says of it, and what makes two runs the same run."""
+    return {
+        "task": cfg.task.name,
+        "vae": cfg.vae.name,
+        "model": cfg.model.name,
+        "timestep": settings.student_timestep,
+        "parametrization": settings.parametrization,
+        "input": settings.student_input,
+        "block_size": settings.block_size,
+        "operator": plain(cfg.task.operator),
+        "data": data_of(cfg),
+    }
+
+
+def data_of(cfg: DictConfig) -> str:
+    """What decides which clips come when: "synthetic", or the index of a folder of shards by its sha256."""
+    if OmegaConf.is_missing(cfg.data, "folder"):
+        raise UserError(
+            "this training reads real clips: add data.folder=SHARDS, which python -m lvis.prepare wrote"
+        )
+    folder = cfg.data.get("folder")
+    if folder is None:
+        return "synthetic"
+    place, _ = open_folder(folder)
+    return f"shards {sha256_of(place / INDEX)}"
+
+
+def check(cfg: DictConfig) -> None:
+    """The ranges of our own keys outside of `Settings`.
+
+    Raises:
+        UserError: names the key, its value and the way out.
+    """
+    trainer, distill = cfg.trainer, cfg.distill
+    for key in ("save_every", "log_every"):
+        if trainer[key] < 1:
+            raise UserError(f"trainer.{key}={trainer[key]} is not a number of steps: use 1 or more")
+    if trainer.keep < 1:
+        raise UserError(f"trainer.keep={trainer.keep} keeps no checkpoint: use 1 or more")
+    if trainer.spike_factor is not None and trainer.spike_factor <= 1:
+        raise UserError(
+            f"trainer.spike_factor={trainer.spike_factor} calls every step a leap: use more than 1"
+        )
+    for key in ("max_steps", "validate_every", "validation_clips"):
+        if trainer[key] < 0:
+            raise UserError(f"trainer.{key}={trainer[key]} is negative: use 0 or more")
+    if distill.batch_size < 1 or distill.batch_size % distill.accumulate:
+        raise UserError(
+            f"distill.batch_size={distill.batch_size} does not divide by distill.accumulate="
+            f"{distill.accumulate}: use a multiple"
+        )
+    height, width = distill.size
+    if height % 16 or width % 16 or min(height, width) < 16:
+        raise UserError(f"distill.size={list(distill.size)} does not fit: use multiples of 16")
+    step = 4 * distill.block_size
+    if (distill.frames + 3) % step:
+        raise UserError(
+            f"distill.frames={distill.frames} does not fill blocks of {distill.block_size} latent "
+            f"frames: use {step - 3}, {2 * step - 3}, {3 * step - 3}, ..."
+        )
+
+
+def processes(cfg: DictConfig) -> int:
+    """How many processes `conf/trainer` asks for, over all nodes."""
+    devices = cfg.trainer.devices
+    if devices == "auto":
+        devices = max(torch.cuda.device_count(), 1)
+    return cfg.trainer.num_nodes * (devices if isinstance(devices, int) else len(devices))
+
+
+def lost_a_process(error: RuntimeError) -> bool:
+    """Whether a collective failed because a process at its other end is gone."""
+    signs = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "timed out")
+    return isinstance(error, torch.distributed.DistBackendError) or any(
+        sign in str(error) for sign in signs
+    )
+
+
+def check_same_run(found: dict[str, Any], wanted: dict[str, Any], output: Path) -> None:
+    """Whether a checkpoint may be continued with this configuration.
+
+    Raises:
+        UserError: it was another run's.
+    """
+    for key in IDENTITY:
+        if found.get(key) != wanted[key]:
+            raise UserError(
+                f"{output} holds a run with {key}={found.get(key)}, not {wanted[key]}: choose "
+                "another hydra.run.dir, or remove the folder"
+            )
+
+
+def build_logger(cfg: DictConfig) -> Logger | bool:
+    """The logger of `conf/logger`, or none."""
+    return instantiate(cfg.logger) if cfg.logger.get("_target_") else False
+
+
+def hyperparameters(cfg: DictConfig) -> dict[str, Any]:
+    """The configuration by which a logger's runs are compared; the logger's own part is none of it."""
+    return plain(OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "logger"]))
+
+
+def quieten_lightning() -> None:
+    """Silence what Lightning says of choices that are ours on purpose."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for message in (
+        "You passed in a `val_dataloader` but have no `validation_step`",
+        r"Found \d+ module\(s\) in eval mode",
+        "The 'train_dataloader' does not have many workers",
+        r"`isinstance\(treespec, LeafSpec\)` is deprecated",
+        "Your `IterableDataset` has `__len__` defined",
+        "This DataLoader will create",
+    ):
+        warnings.filterwarnings("ignore", message=message)
+
+
+def _last_line(module: Distillation, max_steps: int, output: Path) -> str:
+    if module.step < max_steps:
+        return (
+            f"stopped at step {module.step} of {max_steps}; run the same command again to continue"
+        )
+    return f"trained {module.step} steps; the student is in {output / 'student'}"
+
+
+def run(cfg: DictConfig) -> None:
+    """`train`, with the exit status of a run that a signal ended."""
+    _, objects = train(cfg)
+    if objects["exit_code"]:
+        raise SystemExit(objects["exit_code"])
+
+
+main = entry("train")(run)
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,190 @@
+"""`lvis.train.command.train` on a composed configuration, with weights that take seconds to train."""
+
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from lvis.backbone import TextEncoder, WanTransformer
+from lvis.cli.config import compose
+from lvis.data import VideoDataModule
+from lvis.distill import checkpoints
+from lvis.distill.preemption import EXIT_REQUEUE
+from lvis.distill.records import read_journal
+from lvis.errors import UserError
+from lvis.train.command import train
+from lvis.vae import LeanVAE, WanVAE
+from lvis.weights import (
+    load_student,
+    save_lean_vae,
+    save_text_encoder,
+    save_transformer,
+    save_wan_vae,
+)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("weights")
+    torch.manual_seed(0)
+    transformer = WanTransformer(
+        num_attention_heads=2,
+        attention_head_dim=12,
+        num_layers=1,
+        ffn_dim=32,
+        text_dim=64,
+        text_len=32,
+        freq_dim=16,
+    )
+    save_transformer(transformer, folder / "teacher")
+    wan = WanVAE(
+        base_dim=4,
+        z_dim=16,
+        dim_mult=[1, 1, 1, 1],
+        num_res_blocks=1,
+        attn_scales=[],
+        temperal_downsample=[False, True, True],
+    )
+    save_wan_vae(wan, folder / "wan_vae")
+    lean = LeanVAE(low_width=16, high_width=16, branch_layers=1, fusion_layers=1, ista_layers=1)
+    save_lean_vae(lean, folder / "lean_vae")
+    save_text_encoder(TextEncoder.tiny(), folder / "text_encoder")
+    return folder
+
+
+def configuration(weights: Path, output: Path, *overrides: str):
+    return compose(
+        "train",
+        [
+            f"output={output}",
+            f"model.teacher.source={weights / 'teacher'}",
+            f"model.teacher_vae.source={weights / 'wan_vae'}",
+            f"model.vaes.lean.source={weights / 'lean_vae'}",
+            f"model.text_encoder.source={weights / 'text_encoder'}",
+            "distill.size=[32,32]",
+            "distill.frames=9",
+            "distill.batch_size=1",
+            "distill.ratio=2",
+            "distill.likelihood_only_steps=0",
+            "distill.warmup_steps=0",
+            "task.operator.noise_std=0.01",
+            "data.num_workers=0",
+            "data.val_clips=1",
+            "trainer.validation_clips=1",
+            "trainer.log_every=1",
+            "trainer.max_steps=4",
+            *overrides,
+        ],
+    )
+
+
+def test_training_leaves_a_student_metrics_and_clips(weights, tmp_path, capsys):
+    cfg = configuration(weights, tmp_path, "logger=csv", "trainer.validate_every=2")
+    metrics, objects = train(cfg)
+    assert (metrics["step"], metrics["student_step"], metrics["critic_step"]) == (4, 2, 4)
+    assert objects["exit_code"] == 0
+    for name in ("student", "baseline", "ceiling"):
+        assert 0 < metrics[f"{name}_psnr"] < 100 and -1 <= metrics[f"{name}_ssim"] <= 1
+
+    lines = read_journal(tmp_path / "metrics.jsonl")
+    trained = [line for line in lines if line["kind"] == "train"]
+    assert [line["step"] for line in trained] == [1, 2, 3, 4]
+    assert {"likelihood", "prior", "total", "critic", "student_gradient", "critic_gradient"} <= set(
+        trained[0]
+    )
+    assert [line["step"] for line in lines if line["kind"] == "validation"] == [2, 4]
+    assert len(list((tmp_path / "validation").glob("*.mp4"))) == 2
+    assert len(list((tmp_path / "validation").glob("*.png"))) == 2
+    assert list((tmp_path / "csv").rglob("metrics.csv"))
+
+    student, record = load_student(str(tmp_path / "student"))
+    averages = objects["module"].average.values
+    assert all(torch.equal(averages[name], p) for name, p in student.named_parameters())
+    assert (record["task"], record["vae"], record["timestep"]) == ("inpaint", "lean", 522)
+    assert record["parametrization"] == "flow" and record["input"] == "lift"
+
+    shown = capsys.readouterr().err
+    for part in ("inpaint", "9 frames of 32 x 32", "2 critic updates", "GiB", "D' -> E"):
+        assert part in shown
+
+
+def test_the_same_command_resumes_where_it_was(weights, tmp_path):
+    train(configuration(weights, tmp_path / "whole", "trainer.validate_every=0"))
+    short = ("trainer.validate_every=0", "trainer.max_steps=2")
+    train(configuration(weights, tmp_path / "parts", *short))
+    train(configuration(weights, tmp_path / "parts", "trainer.validate_every=0"))
+    whole, parts = (
+        checkpoints.load_newest(tmp_path / name / "checkpoints").tensors()
+        for name in ("whole", "parts")
+    )
+    assert whole.keys() == parts.keys()
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    steps = [line["step"] for line in read_journal(tmp_path / "parts" / "metrics.jsonl")]
+    assert steps == [1, 2, 3, 4]
+
+
+def test_what_a_line_reports_are_means_over_its_steps(weights, tmp_path):
+    train(configuration(weights, tmp_path, "trainer.validate_every=0", "trainer.log_every=4"))
+    (line,) = read_journal(tmp_path / "metrics.jsonl")
+    assert line["step"] == 4
+    # the student's last update was two steps ago
+    assert {"likelihood", "critic"} <= set(line)
+
+
+class Signalling(VideoDataModule):
+    """Asks the process to stop while step 2 is read."""
+
+    def train_dataloader(self):
+        for step, batch in enumerate(super().train_dataloader()):
+            if step == 1:
+                signal.raise_signal(signal.SIGTERM)
+            yield batch
+
+
+def test_a_signal_saves_and_ends_the_run_at_a_step_boundary(weights, tmp_path):
+    cfg = configuration(weights, tmp_path, "trainer.validate_every=0", "trainer.max_steps=50")
+    sys.modules["signalling_data"] = sys.modules[__name__]
+    OmegaConf.update(cfg, "data._target_", "signalling_data.Signalling")
+    metrics, objects = train(cfg)
+    assert metrics["step"] < 50
+    assert objects["exit_code"] == EXIT_REQUEUE
+    assert (tmp_path / "checkpoints" / f"step_{metrics['step']:08d}").exists()
+
+
+def test_another_runs_folder_is_refused(weights, tmp_path):
+    train(configuration(weights, tmp_path, "trainer.validate_every=0", "trainer.max_steps=1"))
+    with pytest.raises(UserError, match="holds a run with parametrization=flow, not residual"):
+        train(configuration(weights, tmp_path, "distill.parametrization=residual"))
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("distill.frames=10", r"distill.frames=10 does not fill blocks .* use 9, 21, 33"),
+        ("distill.size=[40,32]", r"distill.size=\[40, 32\] does not fit"),
+        ("distill.accumulate=2", "distill.batch_size=1 does not divide by distill.accumulate=2"),
+        ("trainer.log_every=0", "trainer.log_every=0 is not a number of steps"),
+    ],
+)
+def test_values_out_of_range_are_named(weights, tmp_path, override, sentence):
+    with pytest.raises(UserError, match=sentence):
+        train(configuration(weights, tmp_path, override))
+
+
+def test_missing_weights_are_listed_in_one_sentence(tmp_path):
+    nowhere = tmp_path / "nowhere"
+    sources = [
+        f"model.{part}.source={nowhere}" for part in ("teacher", "teacher_vae", "text_encoder")
+    ]
+    cfg = compose("train", ["model=wan1_3b", "vae=wan", f"output={tmp_path}", *sources])
+    with pytest.raises(UserError, match="model.teacher") as error:
+        train(cfg)
+    assert "model.teacher_vae" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_an_unknown_key_is_refused():
+    with pytest.raises(UserError, match="lambda"):
+        compose("train", ["distill.lambda=1"])
