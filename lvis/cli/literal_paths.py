@@ -1,6 +1,9 @@
 """Paths on the command line as the shell hands them over, kept out of Hydra's grammar."""
 
-PATH_KEYS = ("input", "output", "mask", "save_measurement", "report", "depth", "prompt")
+PATH_KEYS = (
+    *("input", "output", "mask", "save_measurement", "report", "depth", "prompt"),
+    *("data.urls", "data.val_urls"),
+)
 _MULTIRUN = ("-m", "--multirun")
 
 

@@ -1,4 +1,4 @@
-"""Synthetic clips, footage from a folder, video files and pipes, shards, and the DataModules that feed training."""
+"""Synthetic clips, footage, video files and pipes, shards, webdataset, and the DataModules that feed training."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from lvis.data.footage_module import FootageDataModule
     from lvis.data.module import VideoDataModule
     from lvis.data.shard_module import ShardDataModule
+    from lvis.data.webdataset_module import WebDatasetModule
 
 __all__ = [
     "Clip",
@@ -18,6 +19,7 @@ __all__ = [
     "ShardDataModule",
     "SyntheticVideos",
     "VideoDataModule",
+    "WebDatasetModule",
     "synthetic_clip",
 ]
 
@@ -26,6 +28,7 @@ _MODULES = {
     "FootageDataModule": "lvis.data.footage_module",
     "ShardDataModule": "lvis.data.shard_module",
     "VideoDataModule": "lvis.data.module",
+    "WebDatasetModule": "lvis.data.webdataset_module",
 }
 
 

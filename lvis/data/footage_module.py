@@ -1,5 +1,6 @@
 """The LightningDataModule over a folder of videos and photographs, resumable to the exact clip."""
 
+import hashlib
 from collections.abc import Sequence
 
 from lvis.data.footage import Footage
@@ -79,3 +80,5 @@ class FootageDataModule(ClipDataModule):
         val = footage("val", 0) if val_clips else train
         val.length = max(val_clips, 1) if val_clips else val.length
         super().__init__(train, val, batch_size, num_workers, val_clips)
+        about = repr([(file.name, file.digest) for file in files])
+        self.identity = f"footage {hashlib.sha256(about.encode()).hexdigest()}"

@@ -6,9 +6,9 @@ from typing import Any, Protocol
 
 import cv2
 import torch
-from lightning import LightningDataModule
 from torch.utils.data import DataLoader, default_collate
 
+from lvis.data.resumable import ResumableDataModule
 from lvis.data.steps import Steps
 from lvis.data.synthetic import SyntheticVideos
 from lvis.errors import UserError
@@ -46,7 +46,7 @@ def use_one_thread(worker_id: int) -> None:
     torch.set_num_threads(1)
 
 
-class ClipDataModule(LightningDataModule):
+class ClipDataModule(ResumableDataModule):
     """Endless clips by number for training, a fixed set of others for validation.
 
     Batches are {"video": float32 (B, 3, T, H, W) in [-1, 1], "prompt": list of B str, "index":
@@ -75,29 +75,9 @@ class ClipDataModule(LightningDataModule):
         self.train_videos, self.val_videos = train_videos, val_videos
         self.batch_size, self.num_workers, self.val_clips = batch_size, num_workers, val_clips
         self.start_index = start_index
-        self.position = 0
-        self.stream: StepStream | None = None
-
-    def ranks(self) -> tuple[int, int]:
-        """This process's rank and the number of ranks; (0, 1) without a Trainer."""
-        if self.trainer is None:
-            return 0, 1
-        return self.trainer.global_rank, self.trainer.world_size
-
-    def set_position(self, step: int) -> None:
-        """Lets training go on after `step` batches; takes effect when the loader is next iterated.
-
-        Raises:
-            UserError: `step` is negative.
-        """
-        if step < 0:
-            raise UserError(f"the data position is {step}: it may not be negative.")
-        self.position = step
-        if self.stream is not None:
-            self.stream.start = step
 
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:
-        # Lightning cannot know that StepStream shares the steps out among its workers
+        # Lightning cannot know that StepStream splits the steps among its workers
         warnings.filterwarnings("ignore", message="Your `IterableDataset` has `__len__` defined")
         self.stream = StepStream(
             self.train_videos, self.batch_size, *self.ranks(), first_clip=self.start_index
@@ -132,6 +112,8 @@ class VideoDataModule(ClipDataModule):
     Raises:
         UserError: An argument is out of range.
     """
+
+    identity = "synthetic"
 
     def __init__(
         self,

@@ -6,22 +6,24 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from lvis.data.module import use_one_thread
-from lvis.data.shard_format import HELD_OUT, TRAIN
+from lvis.data.resumable import ResumableDataModule
+from lvis.data.shard_format import HELD_OUT, INDEX, TRAIN
 from lvis.data.shard_order import ShardOrder
 from lvis.data.shard_reader import VERIFICATIONS, open_folder
 from lvis.data.shards import Budget, ClipShape, ShardStream
+from lvis.data.steps import Steps
 from lvis.errors import UserError
+from lvis.files import sha256_of
 
 log = logging.getLogger(__name__)
 
 
 class ShardLoader(DataLoader[dict[str, Any]]):
-    """Batches of a ShardStream as training takes them; says once what was found bad.
+    """Batches of a ShardStream, or of one like it, as training takes them; says once what was found bad.
 
     Videos become float32 (B, 3, T, H, W) in [-1, 1]. "loader" holds, over all workers since the
     iteration began: clips, bad, drawn, clips_per_second and megabytes_per_second (1e6 bytes as
@@ -34,7 +36,7 @@ class ShardLoader(DataLoader[dict[str, Any]]):
         UserError: while iterating, what a worker found.
     """
 
-    def __init__(self, stream: ShardStream, num_workers: int = 0) -> None:
+    def __init__(self, stream: Steps, num_workers: int = 0) -> None:
         super().__init__(
             stream, batch_size=None, num_workers=num_workers, worker_init_fn=use_one_thread
         )
@@ -93,7 +95,7 @@ def to_floats(video: Tensor) -> Tensor:
     return video.float().div_(127.5).sub_(1)
 
 
-class ShardDataModule(LightningDataModule):
+class ShardDataModule(ResumableDataModule):
     """Endless clips from the `train` shards of a folder, a fixed set from the `held_out` ones.
 
     Batches are {"video": float32 (B, 3, T, H, W) in [-1, 1], "prompt": list of B str, "index":
@@ -163,27 +165,10 @@ class ShardDataModule(LightningDataModule):
         if not self._count(TRAIN):
             raise UserError(f"{folder} has no clips to train on: run python -m lvis.prepare again")
         self.val_clips = min(val_clips, held_out)
-        self.position = 0
-        self.stream = self._stream(TRAIN, shuffle, batch_size)
-
-    def ranks(self) -> tuple[int, int]:
-        """This process's rank and the number of ranks; (0, 1) without a Trainer."""
-        if self.trainer is None:
-            return 0, 1
-        return self.trainer.global_rank, self.trainer.world_size
-
-    def set_position(self, step: int) -> None:
-        """Lets training go on after `step` batches; takes effect when the loader is next iterated.
-
-        Raises:
-            UserError: `step` is negative.
-        """
-        if step < 0:
-            raise UserError(f"the data position is {step}: it may not be negative.")
-        self.position = self.stream.start = step
+        self.identity = f"shards {sha256_of(self.folder / INDEX)}"
 
     def train_dataloader(self) -> ShardLoader:
-        # Lightning cannot know that Steps shares the steps out among its workers
+        # Lightning cannot know that Steps splits the steps among its workers
         warnings.filterwarnings("ignore", message="Your `IterableDataset` has `__len__` defined")
         self.stream = self._stream(TRAIN, self.shuffle, self.batch_size)
         self.stream.start = self.position

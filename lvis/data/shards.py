@@ -63,8 +63,8 @@ class Budget:
         if counts.bad > max(self.least, self.share * counts.drawn):
             raise UserError(
                 f"{counts.bad} of {counts.drawn} samples drawn could not be used, more than "
-                f"data.max_bad={self.share} allows (the last: {last}): make the shards again with "
-                "python -m lvis.prepare, or raise data.max_bad"
+                f"data.max_bad={self.share} allows (the last: {last}): make the shards again, or raise "
+                "data.max_bad"
             )
 
 

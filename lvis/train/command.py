@@ -17,8 +17,6 @@ from omegaconf import DictConfig, OmegaConf
 
 from lvis.cli.config import entry, plain
 from lvis.cli.progress import console
-from lvis.data.shard_format import INDEX
-from lvis.data.shard_reader import open_folder
 from lvis.distill import checkpoints
 from lvis.distill.build import build_losses, settings_from
 from lvis.distill.callbacks import PromptsFirst, Reporting, SpikeGuard, Stopping
@@ -31,7 +29,6 @@ from lvis.distill.saving import Checkpointing
 from lvis.distill.settings import Settings
 from lvis.distill.validation import Validation
 from lvis.errors import UserError
-from lvis.files import sha256_of
 
 # what a checkpoint must agree on with the configuration that resumes it
 IDENTITY = ("task", "vae", "model", "timestep", "parametrization", "input", "block_size", "data")
@@ -56,14 +53,14 @@ def train(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
     if cfg.trainer.threads:
         torch.set_num_threads(cfg.trainer.threads)
     output = Path(cfg.output)
-    about = describe(cfg, settings)
+    datamodule = open_data(cfg)
+    about = describe(cfg, settings, datamodule.identity)
     resumed = checkpoints.load_newest(output / "checkpoints")
     if resumed is not None:
         check_same_run(resumed.about, about, output)
     module = Distillation(build_losses(cfg, settings))
     if resumed is not None:
         module.resume(resumed, later=cfg.trainer.strategy == "fsdp")
-    datamodule = instantiate(cfg.data)
     datamodule.set_position(module.step)
 
     quieten_lightning()
@@ -154,7 +151,7 @@ def fit(trainer: Trainer, module: Distillation, datamodule: LightningDataModule)
         ) from error
 
 
-def describe(cfg: DictConfig, settings: Settings) -> dict[str, Any]:
+def describe(cfg: DictConfig, settings: Settings, data: str) -> dict[str, Any]:
     """What the student's lvis.json says of it, and what makes two runs the same run."""
     return {
         "task": cfg.task.name,
@@ -165,21 +162,20 @@ def describe(cfg: DictConfig, settings: Settings) -> dict[str, Any]:
         "input": settings.student_input,
         "block_size": settings.block_size,
         "operator": plain(cfg.task.operator),
-        "data": data_of(cfg),
+        "data": data,
     }
 
 
-def data_of(cfg: DictConfig) -> str:
-    """What decides which clips come when: "synthetic", or the index of a folder of shards by its sha256."""
-    if OmegaConf.is_missing(cfg.data, "folder"):
-        raise UserError(
-            "this training reads real clips: add data.folder=SHARDS, which python -m lvis.prepare wrote"
-        )
-    folder = cfg.data.get("folder")
-    if folder is None:
-        return "synthetic"
-    place, _ = open_folder(folder)
-    return f"shards {sha256_of(place / INDEX)}"
+def open_data(cfg: DictConfig) -> Any:
+    """The DataModule that `data` names.
+
+    Raises:
+        UserError: it does not say where its clips are.
+    """
+    for key, what in (("folder", "SHARDS, which python -m lvis.prepare wrote"), ("urls", "SHARDS")):
+        if OmegaConf.is_missing(cfg.data, key):
+            raise UserError(f"this training reads real clips: add data.{key}={what}")
+    return instantiate(cfg.data)
 
 
 def check(cfg: DictConfig) -> None:

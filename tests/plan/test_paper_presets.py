@@ -6,7 +6,7 @@ from omegaconf import OmegaConf
 from lvis.cli.config import compose
 from lvis.errors import UserError
 from lvis.plan.command import plan
-from lvis.train.command import data_of
+from lvis.train.command import open_data
 
 GB = 10**9
 # supplement, section 1
@@ -40,7 +40,7 @@ def test_a_preset_without_its_shards_is_one_sentence():
     cfg = compose("train", ["experiment=instantvir_lean_inpaint", "output=x"])
     assert OmegaConf.is_missing(cfg.data, "folder")
     with pytest.raises(UserError, match="data.folder=SHARDS"):
-        data_of(cfg)
+        open_data(cfg)
 
 
 def test_prompts_are_a_preset_beside_it():

@@ -1,0 +1,38 @@
+"""What the DataModules share: their rank, and the place in the order of batches that a checkpoint keeps."""
+
+from lightning import LightningDataModule
+
+from lvis.data.steps import Steps
+from lvis.errors import UserError
+
+
+class ResumableDataModule(LightningDataModule):
+    """A DataModule whose training batches can begin at any step.
+
+    `identity` says what decides which clips come when; a run resumes only on the same data.
+    """
+
+    identity: str
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.position = 0
+        self.stream: Steps | None = None
+
+    def ranks(self) -> tuple[int, int]:
+        """This process's rank and the number of ranks; (0, 1) without a Trainer."""
+        if self.trainer is None:
+            return 0, 1
+        return self.trainer.global_rank, self.trainer.world_size
+
+    def set_position(self, step: int) -> None:
+        """Lets training go on after `step` batches; takes effect when the loader is next iterated.
+
+        Raises:
+            UserError: `step` is negative.
+        """
+        if step < 0:
+            raise UserError(f"the data position is {step}: it may not be negative.")
+        self.position = step
+        if self.stream is not None:
+            self.stream.start = step
