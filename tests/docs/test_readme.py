@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from lvis.cli.config import compose
+from lvis.cli.literal_paths import literal
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -67,7 +68,7 @@ def test_every_folder_of_the_package_is_in_the_tree():
 def test_every_command_composes(entry, overrides):
     assert (ROOT / "lvis" / entry / "__main__.py").exists()
     for one in without_sweep(overrides):
-        cfg = compose(entry, one)
+        cfg = compose(entry, literal(one))
         for override in one:
             key, value = override.split("=", 1)
             if key in ("input", "output", "mask"):
