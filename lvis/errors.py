@@ -26,6 +26,10 @@ class UserError(Exception):
     """
 
 
+class Diverged(UserError):
+    """A training whose weights are no longer worth keeping: the checkpoints before are."""
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an allocation failed, on the CPU or on a GPU."""
     # torch.OutOfMemoryError by name, for this module imports nothing; the CPU's allocator has none

@@ -4,13 +4,13 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
-import cv2
 import torch
 from torch.utils.data import DataLoader, default_collate
 
 from lvis.data.resumable import ResumableDataModule
 from lvis.data.steps import Steps
 from lvis.data.synthetic import SyntheticVideos
+from lvis.data.workers import begin_worker
 from lvis.errors import UserError
 
 
@@ -38,12 +38,6 @@ class StepStream(Steps):
     def __iter__(self) -> Iterator[dict[str, Any]]:
         for numbers in self.numbers():
             yield default_collate([self.videos[self.first_clip + number] for number in numbers])
-
-
-def use_one_thread(worker_id: int) -> None:
-    """OpenCV's own threads would compete with the training step for the same cores."""
-    cv2.setNumThreads(0)
-    torch.set_num_threads(1)
 
 
 class ClipDataModule(ResumableDataModule):
@@ -87,7 +81,7 @@ class ClipDataModule(ResumableDataModule):
             self.stream,
             batch_size=None,
             num_workers=self.num_workers,
-            worker_init_fn=use_one_thread,
+            worker_init_fn=begin_worker,
             pin_memory=torch.cuda.is_available(),
         )
 

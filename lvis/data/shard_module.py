@@ -9,13 +9,13 @@ from typing import Any
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from lvis.data.module import use_one_thread
 from lvis.data.resumable import ResumableDataModule
 from lvis.data.shard_format import HELD_OUT, INDEX, TRAIN
 from lvis.data.shard_order import ShardOrder
 from lvis.data.shard_reader import VERIFICATIONS, open_folder
 from lvis.data.shards import Budget, ClipShape, ShardStream
 from lvis.data.steps import Steps
+from lvis.data.workers import begin_worker
 from lvis.errors import UserError
 from lvis.files import sha256_of
 
@@ -38,7 +38,7 @@ class ShardLoader(DataLoader[dict[str, Any]]):
 
     def __init__(self, stream: Steps, num_workers: int = 0) -> None:
         super().__init__(
-            stream, batch_size=None, num_workers=num_workers, worker_init_fn=use_one_thread
+            stream, batch_size=None, num_workers=num_workers, worker_init_fn=begin_worker
         )
         self.bad: dict[str, str] = {}
 

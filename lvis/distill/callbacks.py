@@ -19,7 +19,7 @@ from lvis.distill.module import Distillation
 from lvis.distill.parallel import agreed_any, agreed_mean
 from lvis.distill.preemption import Preemption
 from lvis.distill.records import Journal
-from lvis.errors import UserError
+from lvis.errors import Diverged
 
 
 class Reporting(Callback):
@@ -122,7 +122,7 @@ class SpikeGuard(Callback):
         most: times to go back; the next leap ends the run.
 
     Raises:
-        UserError: more leaps than `most`.
+        Diverged: more leaps than `most`.
     """
 
     WINDOW, FEWEST = 50, 10
@@ -150,7 +150,7 @@ class SpikeGuard(Callback):
             return
         self.times += 1
         if self.times > self.most:
-            raise UserError(
+            raise Diverged(
                 f"the likelihood leapt to {value:.4g} at step {module.step}, for the {self.times}th "
                 "time: lower the learning rates, or raise trainer.spike_factor"
             )

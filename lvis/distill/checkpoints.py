@@ -112,21 +112,24 @@ def save(
     *,
     rank: int = 0,
     shared_out: bool = False,
+    alone: bool = False,
 ) -> Path:
-    """Write `step_<counters["step"]>`; every process must call it.
+    """Write `step_<counters["step"]>`; every process must call it, unless `alone`.
 
     Args:
         tensors: as `TrainingState.tensors`.
         counters: with "step".
         about: plain values.
         shared_out: the processes hold different rows, and each writes its own; otherwise the first writes all.
+        alone: the other processes may be gone: only the first calls it, and waits for none.
 
     Raises:
         SavingFailed: on every process, when one of them could not write.
     """
     target = folder / f"{PREFIX}{counters['step']:08d}"
     partial = folder / f"{PARTIAL}{target.name}"
-    _together(lambda: _begin(folder, partial) if rank == 0 else None, target)
+    together = _by_itself if alone else _together
+    together(lambda: _begin(folder, partial) if rank == 0 else None, target)
 
     def write_own() -> dict[str, Any] | None:
         if rank and not shared_out:
@@ -134,7 +137,7 @@ def save(
         return _write_shard(partial, tensors, rank)
 
     try:
-        shards = [shard for shard in _together(write_own, target) if shard is not None]
+        shards = [shard for shard in together(write_own, target) if shard is not None]
         manifest = {
             "format": FORMAT,
             "version": VERSION,
@@ -143,7 +146,7 @@ def save(
             "shards": [{"file": shard["file"], "rows": shard["rows"]} for shard in shards],
         }
         sums = {shard["file"]: shard["sha256"] for shard in shards}
-        _together(lambda: _finish(partial, target, manifest, sums) if rank == 0 else None, target)
+        together(lambda: _finish(partial, target, manifest, sums) if rank == 0 else None, target)
     except SavingFailed:
         if rank == 0:
             shutil.rmtree(partial, ignore_errors=True)
@@ -249,12 +252,22 @@ def _finish(
 
 def _together(work: Any, target: Path) -> list[Any]:
     """`work()` on every process; all learn what each returned, and all fail when one did."""
-    value, failure = None, None
+    return _returned(gathered(_tried(work)), target)
+
+
+def _by_itself(work: Any, target: Path) -> list[Any]:
+    """`_together` of this process alone."""
+    return _returned([_tried(work)], target)
+
+
+def _tried(work: Any) -> tuple[Any, str | None]:
     try:
-        value = work()
+        return work(), None
     except (OSError, SafetensorError) as error:
-        failure = getattr(error, "strerror", None) or str(error).splitlines()[0]
-    outcomes = gathered((value, failure))
+        return None, getattr(error, "strerror", None) or str(error).splitlines()[0]
+
+
+def _returned(outcomes: list[tuple[Any, str | None]], target: Path) -> list[Any]:
     for _, reason in outcomes:
         if reason is not None:
             raise SavingFailed(f"cannot write {target}: {reason.lower()}")

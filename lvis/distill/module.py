@@ -10,11 +10,12 @@ from torch import Tensor, nn
 from lvis.distill import objective
 from lvis.distill.checkpoints import Checkpoint
 from lvis.distill.ema import Average
+from lvis.distill.feeding import LOST
 from lvis.distill.losses import Losses, Measurement
-from lvis.distill.parallel import agreed_any, mesh_of, shard, syncing, whole
+from lvis.distill.parallel import agreed_any, gathered, mesh_of, shard, syncing, whole
 from lvis.distill.randomness import Draws
 from lvis.distill.state import TrainingState
-from lvis.errors import UserError
+from lvis.errors import Diverged, UserError
 
 MOST_SKIPPED = 10
 
@@ -38,6 +39,7 @@ class Distillation(LightningModule):
         self.skipped = (
             0  # updates in a row that were left out because their gradient was not finite
         )
+        self.lost: str | None = None
         self.shared_out = False
         self._pending: Checkpoint | None = None
         self._make_optimizers()
@@ -75,6 +77,14 @@ class Distillation(LightningModule):
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         return [self.student_optimizer, self.critic_optimizer]
 
+    def on_train_batch_start(self, batch: dict[str, Any], batch_index: int) -> int | None:
+        """Ends the training when the clips of any process have failed; `lost` then says why, on all."""
+        if not agreed_any(LOST in batch, self.device):
+            return None
+        self.lost = next(filter(None, gathered(batch.get(LOST))))
+        self.trainer.should_stop = True
+        return -1
+
     def training_step(self, batch: dict[str, Any], batch_index: int) -> dict[str, float]:
         """One step on `accumulate` micro-batches: the student if it is its turn, then the critic.
 
@@ -86,7 +96,7 @@ class Distillation(LightningModule):
             Every loss term, the gradients' norms before clipping, and the prior's warm-up factor.
 
         Raises:
-            UserError: `MOST_SKIPPED` updates in a row had no finite gradient.
+            Diverged: `MOST_SKIPPED` updates in a row had no finite gradient.
         """
         step = self.step
         first = self.global_rank * len(batch["video"])
@@ -194,7 +204,7 @@ class Distillation(LightningModule):
             self.skipped = 0
         optimizer.zero_grad(set_to_none=True)
         if self.skipped >= MOST_SKIPPED:
-            raise UserError(
+            raise Diverged(
                 f"loss or gradient was not finite {self.skipped} updates in a row, up to step "
                 f"{self.step}: lower the learning rates, or set distill.autocast=none"
             )

@@ -12,7 +12,7 @@ from torch import distributed
 
 EXIT_REQUEUE = 75  # EX_TEMPFAIL: a batch script that sees it puts the job back in the queue
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 
 
 class Preemption:
@@ -30,7 +30,9 @@ class Preemption:
         """Take the signals; returns their handlers so far. Only the main thread has signals."""
         if threading.current_thread() is not threading.main_thread():
             return {}
-        return {number: signal.signal(number, self) for number in SIGNALS}
+        # what nohup ignores stays ignored
+        heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+        return {number: signal.signal(number, self) for number in heard}
 
     def asked(self, device: torch.device) -> bool:
         """Whether any process was asked to stop; every process must ask, at the same step."""
@@ -51,7 +53,7 @@ class Preemption:
 
 @contextmanager
 def heeding_signals() -> Iterator[Preemption]:
-    """A `Preemption` that SIGINT, SIGTERM and SIGUSR1 set, for as long as the block lasts.
+    """A `Preemption` that SIGINT, SIGTERM, SIGUSR1 and SIGHUP set, for as long as the block lasts.
 
     The handler only sets a flag: saving inside one can deadlock processes that wait for each other.
     Outside the main thread, where Python has no signals, the flag is never set.

@@ -1,5 +1,6 @@
 """Checkpoints and the averaged student, as a training goes on."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from lvis.distill.checkpoints import SavingFailed
 from lvis.distill.module import Distillation
 from lvis.distill.parallel import agreed_any, whole
 from lvis.distill.validation import Validation
-from lvis.errors import UserError
+from lvis.errors import Diverged, UserError
 from lvis.weights import save_transformer
 
 
@@ -47,7 +48,7 @@ class Checkpointing(Callback):
         self.folder, self.export, self.every, self.keep = folder, export, every, keep
         self.about, self.validation = about, validation
         self.best = checkpoints.best_score(folder)
-        self.saved_step = -1
+        self.saved_step = self.first_step = -1
         self.failures = 0
 
     def on_train_batch_end(  # type: ignore[override]
@@ -75,8 +76,30 @@ class Checkpointing(Callback):
         except SavingFailed as error:
             raise UserError(f"{error}; earlier checkpoints are as they were") from None
 
-    def save(self, trainer: Trainer, module: Distillation) -> None:
-        """Save now; every process must call it.
+    def on_exception(  # type: ignore[override]
+        self, trainer: Trainer, module: Distillation, exception: BaseException
+    ) -> None:
+        """Save what an error would lose; a step that it broke off is done again, with its update of the student.
+
+        The first process saves without the others, which may be gone. With FSDP2 it has not all rows, and the newest
+        checkpoint stands.
+        """
+        several = trainer.world_size > 1
+        if not isinstance(exception, Exception) or isinstance(exception, Diverged | SavingFailed):
+            return
+        if module.step in (self.first_step, self.saved_step) or trainer.global_rank:
+            return
+        if several and module.shared_out:
+            return
+        # the error is what ends the run, not what it makes of saving
+        with suppress(SavingFailed, UserError, RuntimeError):
+            self.save(trainer, module, alone=several)
+
+    def on_train_start(self, trainer: Trainer, module: Distillation) -> None:  # type: ignore[override]
+        self.first_step = module.step
+
+    def save(self, trainer: Trainer, module: Distillation, alone: bool = False) -> None:
+        """Save now; every process must call it, unless `alone`.
 
         Raises:
             SavingFailed, UserError: on every process, when one of them could not write.
@@ -88,6 +111,7 @@ class Checkpointing(Callback):
             self.about,
             rank=trainer.global_rank,
             shared_out=module.shared_out,
+            alone=alone,
         )
         if self._is_best(module):
             self.best = self.validation.latest["student_psnr"]
@@ -95,10 +119,10 @@ class Checkpointing(Callback):
                 checkpoints.note_best(self.folder, path.name, self.best)
         if trainer.is_global_zero:
             checkpoints.forget_old(self.folder, self.keep)
-        self._export(trainer, module)
+        self._export(trainer, module, alone)
         self.saved_step = module.step
 
-    def _export(self, trainer: Trainer, module: Distillation) -> None:
+    def _export(self, trainer: Trainer, module: Distillation, alone: bool) -> None:
         net = module.losses.student
         averages = module.average.values or dict(net.named_parameters())
         # putting shared-out tensors together takes every process
@@ -110,7 +134,7 @@ class Checkpointing(Callback):
                 save_transformer(net, self.export, about, state=state)
             except UserError as error:
                 failure = error
-        if agreed_any(failure is not None, module.device):
+        if failure is not None if alone else agreed_any(failure is not None, module.device):
             raise failure or UserError("another process cannot write the student")
 
     def _is_best(self, module: Distillation) -> bool:

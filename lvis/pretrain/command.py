@@ -18,8 +18,8 @@ from lvis.backbone.image_prior import ImagePrior
 from lvis.backbone.pixel_prior import PixelPrior
 from lvis.cli.config import entry, plain
 from lvis.cli.progress import console
-from lvis.data.module import use_one_thread
 from lvis.data.synthetic import SyntheticVideos
+from lvis.data.workers import begin_worker
 from lvis.errors import UserError
 from lvis.files import write_text
 from lvis.pretrain.autoencoder import (
@@ -104,7 +104,7 @@ def pretrain_autoencoder(cfg: DictConfig, output: Path) -> dict[str, float]:
             parameter.requires_grad_(not (stage.decoder_only and is_of_encoder(name)))
         clips = SyntheticVideos(cfg.seed + stage.seed, stage.frames, tuple(stage.size))
         batches = DataLoader(
-            clips, batch_size=stage.batch_size, num_workers=1, worker_init_fn=use_one_thread
+            clips, batch_size=stage.batch_size, num_workers=1, worker_init_fn=begin_worker
         )
         loss_of = reconstruction_loss(
             vae,
@@ -197,7 +197,7 @@ def pretrain_pixel_prior(cfg: DictConfig, output: Path) -> dict[str, float]:
     side = (prior.size, prior.size)
     clips = SyntheticVideos(cfg.seed, part.frames, side)
     batches = DataLoader(
-        clips, batch_size=part.batch_size, num_workers=1, worker_init_fn=use_one_thread
+        clips, batch_size=part.batch_size, num_workers=1, worker_init_fn=begin_worker
     )
     held_out = some_frames(cfg.seed, side, "val", 2 * VALIDATION_CLIPS)
     metrics = fit(
@@ -220,7 +220,7 @@ def pretrain_image_prior(cfg: DictConfig, output: Path) -> dict[str, float]:
     stage = part.autoencoder
     batches = DataLoader(
         SyntheticVideos(cfg.seed, stage.frames, size),
-        batch_size=stage.batch_size, num_workers=1, worker_init_fn=use_one_thread,
+        batch_size=stage.batch_size, num_workers=1, worker_init_fn=begin_worker,
     )  # fmt: skip
     held_out = some_frames(cfg.seed, size, "val", 2 * VALIDATION_CLIPS)
     loss_of = image_reconstruction_loss(

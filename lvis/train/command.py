@@ -4,6 +4,7 @@ Run again with the same arguments, it resumes.
 """
 
 import logging
+import traceback
 import warnings
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from lvis.cli.progress import console
 from lvis.distill import checkpoints
 from lvis.distill.build import build_losses, settings_from
 from lvis.distill.callbacks import PromptsFirst, Reporting, SpikeGuard, Stopping
+from lvis.distill.feeding import Feed
 from lvis.distill.module import Distillation
 from lvis.distill.parallel import build_strategy
 from lvis.distill.plan import plan_table
@@ -28,7 +30,8 @@ from lvis.distill.records import Journal
 from lvis.distill.saving import Checkpointing
 from lvis.distill.settings import Settings
 from lvis.distill.validation import Validation
-from lvis.errors import UserError
+from lvis.errors import UserError, of_the_machine
+from lvis.files import write_text
 
 # what a checkpoint must agree on with the configuration that resumes it
 IDENTITY = ("task", "vae", "model", "timestep", "parametrization", "input", "block_size", "data")
@@ -94,9 +97,11 @@ def train(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
             console.print(plan_table(cfg, module, trainer.world_size, found))
         if module.step < max_steps:
             try:
-                fit(trainer, module, datamodule)
+                fit(trainer, module, datamodule, output)
             finally:
                 reporting.close()
+        if module.lost is not None and preemption.signal is None:
+            raise UserError(f"{module.lost}; {_saved(module)}")
     stopped = module.step < max_steps
     if trainer.is_global_zero:
         console.print(_last_line(module, max_steps, output), highlight=False, soft_wrap=True)
@@ -134,21 +139,36 @@ def build_trainer(cfg: DictConfig, callbacks: list[Callback]) -> Trainer:
     )
 
 
-def fit(trainer: Trainer, module: Distillation, datamodule: LightningDataModule) -> None:
-    """Train until a callback stops it.
+def fit(
+    trainer: Trainer, module: Distillation, datamodule: LightningDataModule, output: Path
+) -> None:
+    """Train until a callback stops it; `module.lost` says why where the clips have failed.
 
     Raises:
-        UserError: another process of the run is gone.
+        UserError: whatever else ended it, in a sentence; `Checkpointing` has saved before.
     """
     try:
-        trainer.fit(module, datamodule=datamodule)
-    except RuntimeError as error:
-        if not lost_a_process(error):
-            raise
-        raise UserError(
-            f"another process of this run is gone, after step {module.step}: run the same "
-            "command again to continue from the newest checkpoint"
-        ) from error
+        trainer.fit(module, datamodule=Feed(datamodule))
+    except UserError:
+        raise
+    except Exception as error:
+        if isinstance(error, RuntimeError) and lost_a_process(error):
+            reason = "another process of this run is gone"
+        elif (sentence := of_the_machine(error)) is not None:
+            reason = sentence
+        else:
+            name = "traceback" + (f"_{trainer.global_rank}" if trainer.global_rank else "")
+            write_text(output / f"{name}.txt", traceback.format_exc())
+            told = " ".join(str(error).split())[:200]
+            reason = f"training failed ({type(error).__name__}: {told}; see {output / name}.txt)"
+        raise UserError(f"{reason}; {_saved(module)}") from error
+
+
+def _saved(module: Distillation) -> str:
+    return (
+        f"that was after step {module.step}: run the same command again to continue from the "
+        "newest checkpoint"
+    )
 
 
 def describe(cfg: DictConfig, settings: Settings, data: str) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Trainings in processes of their own, with weights that take seconds to train."""
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from small_training import environment
 
 from lvis.backbone import TextEncoder, WanTransformer
 from lvis.vae import LeanVAE, WanVAE
@@ -32,6 +32,11 @@ def tiny_weights(tmp_path_factory) -> Path:
     save_lean_vae(lean, folder / "lean_vae")
     save_text_encoder(TextEncoder.tiny(), folder / "text_encoder")
     return folder
+
+
+@pytest.fixture
+def weights(tiny_weights) -> Path:
+    return tiny_weights
 
 
 @pytest.fixture
@@ -72,13 +77,6 @@ def command(tiny_weights) -> Callable[..., list[str]]:
         ]
 
     return build
-
-
-def environment() -> dict[str, str]:
-    """Of a user, not of this test run's own processes."""
-    names = ("MASTER_ADDR", "MASTER_PORT", "WORLD_SIZE", "RANK", "LOCAL_RANK", "NODE_RANK")
-    kept = {name: value for name, value in os.environ.items() if name not in names}
-    return {**kept, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
 
 
 @pytest.fixture

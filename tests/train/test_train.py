@@ -2,13 +2,12 @@
 
 import signal
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 from omegaconf import OmegaConf
+from small_training import configuration
 
-from lvis.backbone import TextEncoder, WanTransformer
 from lvis.cli.config import compose
 from lvis.data import VideoDataModule
 from lvis.distill import checkpoints
@@ -16,69 +15,7 @@ from lvis.distill.preemption import EXIT_REQUEUE
 from lvis.distill.records import read_journal
 from lvis.errors import UserError
 from lvis.train.command import train
-from lvis.vae import LeanVAE, WanVAE
-from lvis.weights import (
-    load_student,
-    save_lean_vae,
-    save_text_encoder,
-    save_transformer,
-    save_wan_vae,
-)
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("weights")
-    torch.manual_seed(0)
-    transformer = WanTransformer(
-        num_attention_heads=2,
-        attention_head_dim=12,
-        num_layers=1,
-        ffn_dim=32,
-        text_dim=64,
-        text_len=32,
-        freq_dim=16,
-    )
-    save_transformer(transformer, folder / "teacher")
-    wan = WanVAE(
-        base_dim=4,
-        z_dim=16,
-        dim_mult=[1, 1, 1, 1],
-        num_res_blocks=1,
-        attn_scales=[],
-        temperal_downsample=[False, True, True],
-    )
-    save_wan_vae(wan, folder / "wan_vae")
-    lean = LeanVAE(low_width=16, high_width=16, branch_layers=1, fusion_layers=1, ista_layers=1)
-    save_lean_vae(lean, folder / "lean_vae")
-    save_text_encoder(TextEncoder.tiny(), folder / "text_encoder")
-    return folder
-
-
-def configuration(weights: Path, output: Path, *overrides: str):
-    return compose(
-        "train",
-        [
-            f"output={output}",
-            f"model.teacher.source={weights / 'teacher'}",
-            f"model.teacher_vae.source={weights / 'wan_vae'}",
-            f"model.vaes.lean.source={weights / 'lean_vae'}",
-            f"model.text_encoder.source={weights / 'text_encoder'}",
-            "distill.size=[32,32]",
-            "distill.frames=9",
-            "distill.batch_size=1",
-            "distill.ratio=2",
-            "distill.likelihood_only_steps=0",
-            "distill.warmup_steps=0",
-            "task.operator.noise_std=0.01",
-            "data.num_workers=0",
-            "data.val_clips=1",
-            "trainer.validation_clips=1",
-            "trainer.log_every=1",
-            "trainer.max_steps=4",
-            *overrides,
-        ],
-    )
+from lvis.weights import load_student
 
 
 def test_training_leaves_a_student_metrics_and_clips(weights, tmp_path, capsys):
