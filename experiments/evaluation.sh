@@ -3,7 +3,7 @@
 #   PYTHON        the interpreter (python)
 #   REAL_CLIPS    videos, separated by commas: every evaluation on them too, as "real" clips
 #   WEIGHTS_DIGEST  the digest, where it is known
-#   COUNT         synthetic clips (8; of the students 32);  SLOW_COUNT  clips of either kind of solvers that take minutes a clip (4; 0: none)
+#   COUNT         synthetic clips (8; of the students 32);  SLOW_COUNT  clips of either kind of solvers that take minutes per clip (4; 0: none)
 # shellcheck shell=bash
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

@@ -72,7 +72,7 @@ def filled(folder: Path, methods: tuple[str, ...]) -> dict[Path, str]:
         raise UserError(f"{path} has no '{BEGIN}' and '{END}' around its table; put them there")
     rows = read_rows(folder / "results.jsonl")
     table = summary(rows, methods)
-    seconds = f"\nSeconds a clip:\n\n{times(rows, methods)}\n"
+    seconds = f"\nSeconds per clip:\n\n{times(rows, methods)}\n"
     made = f"\nRows of results.jsonl: {origin(rows)}.\n"
     texts = {path: f"{before}{BEGIN}\n{table}{seconds}{made}{END}{after}"}
     if (folder / "table.md").is_file():
@@ -81,7 +81,7 @@ def filled(folder: Path, methods: tuple[str, ...]) -> dict[Path, str]:
 
 
 def times(rows: list[Row], methods: tuple[str, ...]) -> str:
-    """Seconds a clip, a line a kind of clip, task and VAE, for the methods that were timed."""
+    """Seconds per clip, one line per kind of clip, task and VAE, for the methods that were timed."""
     cells: dict[tuple[str, str, str], dict[str, list[float]]] = {}
     for row in rows:
         if row["method"] in methods and row.get("seconds") is not None:

@@ -23,7 +23,7 @@ use_environment() {
   export PYTHONFAULTHANDLER=${PYTHONFAULTHANDLER:-1} PYTHONUNBUFFERED=${PYTHONUNBUFFERED:-1}
 }
 
-# Copies PYTHON's virtual environment to each node's own disk, where an earlier job has not left it. One archive a node
+# Copies PYTHON's virtual environment to each node's own disk, where an earlier job has not left it. One archive per node
 # is read quickly from a shared file system; tens of thousands of small files, opened by every process, are not.
 cache_environment() {
   local folder archive key copy

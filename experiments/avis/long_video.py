@@ -1,8 +1,8 @@
-"""960 frames through AVIS Flash, AVIS Flash with re-injection, and AVIS: cost and quality a block.
+"""960 frames through AVIS Flash, AVIS Flash with re-injection, and AVIS: cost and quality per block.
 
     python experiments/avis/long_video.py [--frames 957] [--side 128] [--output outputs/avis/long_video.jsonl]
 
-Writes a row a solver and block to `output`, and long_video.png beside this file. The clip is synthetic.
+Writes a row per solver and block to `output`, and long_video.png beside this file. The clip is synthetic.
 """
 
 import argparse
@@ -70,7 +70,7 @@ def resident() -> float:
 
 
 def rows(results: dict[str, dict[str, list[float]]], about: dict) -> list[dict]:
-    """A row a solver and block; the first block, which fills the window, is in no quarter."""
+    """A row per solver and block; the first block, which fills the window, is in no quarter."""
     found = []
     for name, columns in results.items():
         quarter = len(columns["seconds"]) // 4
@@ -105,7 +105,7 @@ def main() -> None:
         for axis, key in zip(axes, ("seconds", "memory", "psnr"), strict=True):
             axis.plot(range(1, len(found[key]) + 1), found[key], label=name, linewidth=1)
     for axis, label in zip(
-        axes, ("seconds a block", "resident memory (MB)", "PSNR (dB)"), strict=True
+        axes, ("seconds per block", "resident memory (MB)", "PSNR (dB)"), strict=True
     ):
         axis.set(ylabel=label)
         axis.grid(alpha=0.3)

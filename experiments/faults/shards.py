@@ -16,7 +16,7 @@ from lvis.data.video import VideoWriter
 from lvis.files import sha256_of
 
 FIRST = "train-00000.tar"
-SOURCES, SIDE, FRAMES = 6, 32, 9  # two clips a shard: three shards
+SOURCES, SIDE, FRAMES = 6, 32, 9  # two clips per shard: three shards
 
 
 def folder_of_shards(folder: Path) -> Path:

@@ -27,8 +27,8 @@ from shards import (
 )
 
 MOST_MORE = 150  # MB that a refusal may need above what restoring a harmless video needs
-ABSURD = 30_000  # pixels a side
-HUGE = 8192  # pixels a side of what a bomb unpacks to
+ABSURD = 30_000  # pixels per side
+HUGE = 8192  # pixels per side of what a bomb unpacks to
 
 
 class Exploit:
@@ -96,7 +96,7 @@ def command_in_index(weights: Path, folder: Path) -> Outcome:
     shards, marker = folder_of_shards(folder), folder / "executed"
     index = shards / "index.json"
     index.write_text(index.read_text().replace(FIRST, f"pipe:touch {marker.name}"))
-    _refused(train_on(weights, folder, shards), "which is no tar of its folder")
+    _refused(train_on(weights, folder, shards), "which is not a tar file in its folder")
     assert not marker.exists() and not Path(marker.name).exists()
     return Outcome("refused with status 2 and one sentence; the command was not run", None)
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The supplement's parameter mismatch: the truth is 61 x 61 and sigma 3, the solver is told another kernel.
+# The supplement's parameter mismatch: the true kernel is 61 x 61 with sigma 3, and the solver assumes another.
 # kernel_mismatch.sh [ARGUMENT OF lvis.evaluate ...], as in: kernel_mismatch.sh solver=avis clips.count=4
 set -euo pipefail
 run() { python -m lvis.evaluate -m task=deblur output=outputs/kernel_mismatch clips.pictures=0 \

@@ -4,7 +4,7 @@
 
 Arguments that are no options are those of lvis.evaluate. Every prompt's restoration is compared with the first
 one's: how much they differ in A x, which the measurement fixes, and in the null space, which it leaves free. Writes
-text_guidance.jsonl, text_guidance.md and a picture a clip to `output`.
+text_guidance.jsonl, text_guidance.md and a picture per clip to `output`.
 """
 
 import argparse
@@ -34,7 +34,7 @@ HEAD = "| prompt | minus | n | rms of d | of A d | seen | free | free share | re
 
 @torch.inference_mode()
 def guide(overrides: list[str], prompts: list[str]) -> list[dict]:
-    """A row a clip and prompt.
+    """A row per clip and prompt.
 
     Raises:
         UserError: fewer than two prompts, or an operator on latents, whose A x is no picture.
@@ -94,7 +94,7 @@ def guide(overrides: list[str], prompts: list[str]) -> list[dict]:
 
 
 def table(rows: list[dict], prompts: list[str]) -> str:
-    """Means over clips, a line a prompt."""
+    """Means over clips, one line per prompt."""
     lines = [HEAD, "|" + "---|" * (HEAD.count("|") - 1)]
     for prompt in prompts:
         found = [row for row in rows if row["prompt"] == prompt]

@@ -1,4 +1,4 @@
-"""The loader's cost a clip beside the decoder's own: python experiments/loader/run.py (README.md)."""
+"""The loader's cost per clip beside the decoder's own: python experiments/loader/run.py (README.md)."""
 
 import io
 import json

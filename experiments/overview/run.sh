@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Every solver on AVIS's five tasks, one after the other on this machine: experiments/overview/run.sh
-# DPS_STEPS: of DPS (10; 100 of them take about 17 minutes a clip and task on one core)
+# DPS_STEPS: of DPS (10; 100 of them take about 17 minutes per clip and task on one core)
 . "$(dirname "$0")/../evaluation.sh"
 REAL_CLIPS=   # two clips are an overview
 common=("${bf16[@]}" clips.frames=21 label=overview clips.videos=1)   # the videos are for ../vision_xl/grid

@@ -1,7 +1,7 @@
-"""Quality against speed, a panel a task: `python experiments/overview/scatter.py` after run.sh writes scatter.png.
+"""Quality against speed, one panel per task: `python experiments/overview/scatter.py` after run.sh writes scatter.png.
 
-A point a row of the table in README.md, the means of PSNR and of frames a second over clips; circles stream, diamonds
-need the whole clip.
+One point per row of the table in README.md: mean PSNR and mean frames per second over clips. Circles stream,
+diamonds need the whole clip.
 """
 
 import sys
@@ -37,7 +37,7 @@ def panel(axes: Axes, selection: Selection, group: Group) -> None:
         colour = plt.get_cmap("tab20")(2 * number % 20 + (2 * number >= 20))
         marker = "o" if row.id in STREAMING else "D"
         axes.plot(rate.mean, quality.mean, marker, color=colour, markersize=7, label=row.name)
-    axes.set(title=group.name, xlabel="frames a second", ylabel="PSNR (dB)", xscale="log")
+    axes.set(title=group.name, xlabel="frames per second", ylabel="PSNR (dB)", xscale="log")
     axes.grid(alpha=0.3)
 
 

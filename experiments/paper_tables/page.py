@@ -66,7 +66,7 @@ def origin(rows: Sequence[Row]) -> str:
     ]
     told = ", ".join(text for text in known if text)
     if any(not row.get("code") or not row.get("date") for row in rows):
-        told += ("; " if told else "") + "some rows are older than the recording of date and commit"
+        told += ("; " if told else "") + "some rows predate the recording of date and commit"
     return told
 
 
@@ -86,7 +86,7 @@ def _commands(experiment: Experiment, root: Path) -> str:
     )
     lines = [
         *about,
-        f"In the tiny world, about {minutes} on one core where nothing is there yet:",
+        f"In the tiny world (about {minutes} on one core if nothing has been computed yet):",
         "",
         f"    {folder}/run.sh",
         "",
@@ -110,7 +110,7 @@ def _origin(selection: Selection) -> str:
         f"Mean over {experiment.over} ± half of its 95 % interval, n {experiment.over}.",
     ]
     if any(commit.endswith("+") for commit in provenance(rows, "code")):
-        lines.append("A + after a commit: files differed from it.")
+        lines.append("A + after a commit means that files differed from it.")
     return " ".join(lines)
 
 
@@ -240,7 +240,7 @@ def _elsewhere(selection: Selection) -> list[str]:
             if any(experiment.paper_number(group.id, row.id, c.id) is not None for c in columns)
         ]
         if lines:
-            title = f"**The paper's{', ' + group.name if group.name else ''}**\n\n"
+            title = f"**The paper's numbers{', ' + group.name if group.name else ''}**\n\n"
             tables.append(title + markdown_table(["", *(c.heading for c in columns)], lines))
     parts += tables
     for more in experiment.more:

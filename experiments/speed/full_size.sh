@@ -6,7 +6,7 @@
 #
 #     MODEL=tiny DEVICE=cpu PRECISION=fp32 BLOCKS=1 REPEATS=1 experiments/speed/full_size.sh
 #
-# Compute floor: 42 TFLOP a block with a window of 21 latent frames, 55 ms at 790 TFLOP/s (H200 class).
+# Compute floor: 42 TFLOP per block with a window of 21 latent frames, 55 ms at 790 TFLOP/s (H200 class).
 set -u
 MODEL=${MODEL:-wan1_3b}
 DEVICE=${DEVICE:-cuda}
@@ -51,7 +51,7 @@ run avis_flash solver=avis_flash
 run student_wan solver=student vae=wan                            # 13.9 frames/s on an A100 (InstantViR)
 run student_wan_pipelined solver=student vae=wan solver.pipeline=true
 
-# attention: against student_lean (auto); 55 ms a block is the floor of the transformer stage
+# attention: against student_lean (auto); 55 ms per block is the floor of the transformer stage
 run student_lean_cudnn solver=student vae=lean optimise.attention=cudnn
 run student_lean_flash solver=student vae=lean optimise.attention=flash
 

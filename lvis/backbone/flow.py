@@ -1,7 +1,7 @@
 """Flow matching: x_sigma = (1 - sigma) x0 + sigma noise, velocity = noise - x0, t = 1000 sigma.
 
-Pure functions. A sigma is a float or a tensor: a scalar, (B,) for a noise level a sample, or (B, t)
-for one a latent frame. Arithmetic is float32 at least, whatever the latents are.
+Pure functions. A sigma is a float or a tensor: a scalar, (B,) for a noise level per sample, or (B, t)
+for one per latent frame. Arithmetic is float32 at least, whatever the latents are.
 """
 
 from collections.abc import Sequence
@@ -80,7 +80,7 @@ def sample_timesteps(
     generator: torch.Generator | None = None,
     device: torch.device | str | None = None,
 ) -> Tensor:
-    """One training timestep a sample: uniform over {0, ..., 999}, shifted, clamped.
+    """One training timestep per sample: uniform over {0, ..., 999}, shifted, clamped.
 
     Returns:
         float32 (batch_size,) in [minimum, maximum]. The defaults are those of DMD; the generator

@@ -39,7 +39,7 @@ class ImagePrior(nn.Module):
         null: the embedding of the empty prompt.
 
     Attributes:
-        factor: pixels a latent, along a side.
+        factor: pixels per latent, along a side.
         stride: frames' sides must be multiples of this.
         channels: of the latents.
         alphas_cumprod: alpha_bar_t of t = 0 ... 999, float64.
@@ -110,7 +110,7 @@ class ImagePrior(nn.Module):
     def predict(
         self, latents: Tensor, timesteps: Tensor, text: Embedding, sizes: Tensor | None = None
     ) -> Tensor:
-        """The noise in one batch, with a timestep a sample (N,); differentiable; float32.
+        """The noise in one batch, with a timestep per sample (N,); differentiable; float32.
 
         Args:
             sizes: SDXL's size conditioning (N, 6); None is that of whole frames of this size.

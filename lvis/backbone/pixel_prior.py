@@ -40,7 +40,7 @@ class PixelPrior(nn.Module):
         return cls(UNet2DModel(**config))
 
     def predict_noise(self, noisy: Tensor, timestep: int | Tensor) -> Tensor:
-        """The noise in x_t, (N, 3, S, S); timestep an integer in [0, 1000) or one a frame (N,)."""
+        """The noise in x_t, (N, 3, S, S); timestep an integer in [0, 1000) or one per frame (N,)."""
         return self.net(noisy, timestep).sample
 
     def alpha_bar(self, timestep: int) -> float:

@@ -29,7 +29,7 @@ class PromptCache:
     """Prompt -> embedding, from the disk where it is there and from the encoder where it is not.
 
     Args:
-        folder: of the files, one a prompt; made when the first is written.
+        folder: of the files, one per prompt; made when the first is written.
         model: which encoder made them (a weights source); part of a file's name.
         load_encoder: called at most once, when a prompt is missing.
         text_len: tokens of an embedding.

@@ -32,7 +32,7 @@ def sample(
         shape: (B, 16, t, h, w).
         scale, convention: of the guidance, see `guided_velocity`.
         generator: on the transformer's device.
-        eta: fresh noise a step (DDIM, arXiv 2010.02502, eq. 16): 0 is Euler's method on the flow's
+        eta: fresh noise per step (DDIM, arXiv 2010.02502, eq. 16): 0 is Euler's method on the flow's
             ODE, 1 ancestral sampling, which forgets the mistakes of earlier steps.
         perturbation: scale of perturbed-attention guidance (arXiv 2403.17377, eq. 15): away from
             what the model answers when tokens of `perturbed_layers` attend to themselves alone.

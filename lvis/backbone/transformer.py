@@ -148,7 +148,7 @@ class WanTransformer(nn.Module):
             latents: (B, 16, t, h, w); h and w even.
             timestep: float32 (B,) or (B, t) in [0, 1000].
             text: (B, L, text_dim), L <= text_len.
-            block_size: latent frames a block for the block-causal pass; None is bidirectional.
+            block_size: latent frames per block for the block-causal pass; None is bidirectional.
             window, sink: see `BlockCausal`; only with `block_size`.
             perturbed: layers in which every token attends to itself alone; see `sample`.
 
@@ -232,7 +232,7 @@ class WanTransformer(nn.Module):
             raise UserError(
                 f"a block of shape {tuple(latents.shape)} does not fit a cache of batch "
                 f"{opened[0]}, {opened[1]}x{opened[2]} tokens and {cache.pattern.block_size} "
-                "latent frames a block; open a cache for this size"
+                "latent frames per block; open a cache for this size"
             )
         phases = rotary_phases(cache.frames, grid, self.head_dim, latents.device)
         hidden = self.patchify(latents)

@@ -34,7 +34,7 @@ def describe(device: torch.device) -> dict[str, Any]:
 def matrix_product_rate(
     device: torch.device, dtype: torch.dtype, side: int | None = None, repeats: int = 5
 ) -> float:
-    """Floating-point operations a second of a square matrix product: 2 side^3 over the median time.
+    """Floating-point operations per second of a square matrix product: 2 side^3 over the median time.
 
     Args:
         side: of the matrices; large enough for the device if not given.

@@ -37,7 +37,7 @@ def measure_blocks(
     are. The passes and operations are counted on further blocks, outside the clock.
 
     Args:
-        rate: floating-point operations a second of a matrix product here.
+        rate: floating-point operations per second of a matrix product here.
         memory: made before the solver was built, so that its weights are included.
         advance: called after every block, for a progress bar.
     """

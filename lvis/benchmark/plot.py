@@ -6,11 +6,11 @@ from typing import Any
 from lvis.benchmark.report import lookup
 from lvis.files import replacing
 
-AXES = {"growth": "block", "window": "window (latent frames)", "resolution": "pixels a frame"}
+AXES = {"growth": "block", "window": "window (latent frames)", "resolution": "pixels per frame"}
 
 
 def plot(points: list[dict[str, Any]], mode: str, target: Path) -> None:
-    """Write a PNG with seconds a block (median and range), memory and attended tokens.
+    """Write a PNG with seconds per block (median and range), memory and attended tokens.
 
     Args:
         mode: a key of `AXES`.
@@ -25,7 +25,7 @@ def plot(points: list[dict[str, Any]], mode: str, target: Path) -> None:
     below = [each["median"] - each["min"] for each in summaries]
     above = [each["max"] - each["median"] for each in summaries]
     seconds.errorbar(positions, middles, yerr=(below, above), marker="o", capsize=3)
-    seconds.set(ylabel="seconds a block")
+    seconds.set(ylabel="seconds per block")
     key = "memory_bytes" if mode == "growth" else "peak_memory_bytes"
     for name, label in ((key, "process"), ("cache_bytes", "KV cache")):
         values = [lookup(point, name) for point in points]

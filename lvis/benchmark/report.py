@@ -14,8 +14,8 @@ Result = dict[str, Any]
 # (heading, path in a point, unit, scale)
 ROWS = (
     ("time to first frame", "time_to_first_frame_s", "s", 1.0),
-    ("steady frames a second", "frames_per_s", "", 1.0),
-    ("a block", "block_s", "s", 1.0),
+    ("steady frames per second", "frames_per_s", "", 1.0),
+    ("time per block", "block_s", "s", 1.0),
     *((f"of it {stage}", f"stage_s.{stage}", "s", 1.0) for stage in STAGES),
     ("opening the stream", "open_s", "s", 1.0),
     ("peak memory", "peak_memory_bytes", "MB", 1e-6),
@@ -23,11 +23,11 @@ ROWS = (
     ("KV cache", "cache_bytes", "MB", 1e-6),
     ("attended tokens", "attended_tokens", "", 1.0),
     *(
-        (f"{stage} passes a block", f"passes_per_block.{stage}", "", 1.0)
+        (f"{stage} passes per block", f"passes_per_block.{stage}", "", 1.0)
         for stage in STAGES
         if stage != "operator"
     ),
-    ("operations a block", "flops_per_block.all", "GFLOP", 1e-9),
+    ("operations per block", "flops_per_block.all", "GFLOP", 1e-9),
     ("share of the matrix-product rate", "share_of_matrix_rate", "", 1.0),
 )
 
@@ -107,7 +107,7 @@ def read(path: str) -> Result:
     except ValueError as error:
         raise UserError(f"compare={path} is not JSON; give a result of lvis.benchmark") from error
     if not isinstance(result, dict) or result.get("format") != FORMAT:
-        raise UserError(f"compare={path} is no result of lvis.benchmark; give one")
+        raise UserError(f"compare={path} is not a result of lvis.benchmark; give one")
     return result
 
 

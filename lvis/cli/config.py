@@ -167,7 +167,7 @@ def _interrupted() -> NoReturn:
 def _reader_gone() -> NoReturn:
     # else the interpreter says so a second time when it flushes at its end
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    fail(UserError("the reader of standard output closed; nothing more was written to it"))
+    fail(UserError("the program that reads standard output closed it; nothing more was written"))
 
 
 def plain(cfg: DictConfig) -> dict:

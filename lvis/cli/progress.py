@@ -65,7 +65,7 @@ def track(
 
 
 class FrameProgress:
-    """Shows restored frames, frames a second, and the time left where the length is known."""
+    """Shows restored frames, frames per second, and the time left where the length is known."""
 
     def __init__(self, total: int | None) -> None:
         self.total = total

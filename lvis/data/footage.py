@@ -207,7 +207,7 @@ class Footage(Dataset[dict[str, Any]]):
             if self._fits(file, frames, size):
                 return file
         raise UserError(
-            f"next to no file of data.folder={self.folder} holds {frames} frames of {size[1]}x{size[0]}; "
+            f"almost no file of data.folder={self.folder} holds {frames} frames of {size[1]}x{size[0]}; "
             "ask for fewer or smaller ones"
         )
 

@@ -73,7 +73,9 @@ def find_footage(folder: str | None, exclude: Sequence[str] = ()) -> list[MediaF
         )
     root = Path(folder)
     if not root.is_dir():
-        raise UserError(f"data.folder={folder} is no folder; give one of videos and photographs")
+        raise UserError(
+            f"data.folder={folder} is not a folder; give a folder of videos and photographs"
+        )
     found: list[MediaFile] = []
     problems: list[str] = []
     for path in _media(root, exclude):

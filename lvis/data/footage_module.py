@@ -16,7 +16,7 @@ class FootageDataModule(ClipDataModule):
 
     Args:
         folder: Of videos and photographs, at any depth.
-        size: Height and width in pixels; smaller files are passed over.
+        size: Height and width in pixels; smaller files are skipped.
         frames: Frames per clip, T.
         batch_size: Clips per batch and rank.
         num_workers: Processes that decode; 0 decodes in the training process.

@@ -70,7 +70,7 @@ class Foreground:
 def draw_foreground(rng: np.random.Generator, frames: int, size: tuple[int, int]) -> Foreground:
     """An object that crosses the middle of its course in the middle of the clip.
 
-    It moves at 0.7 to 2 % of the axis's length a frame, and over no more than 70 % of it, so that
+    It moves at 0.7 to 2 % of the axis's length per frame, and over no more than 70 % of it, so that
     the caption can be seen in any clip of a second; a clip of one frame stands still.
     """
     height, width = size

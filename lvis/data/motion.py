@@ -38,10 +38,10 @@ def draw_motion(
     max_zoom: float = 0.15,
     spin: float = 0.0,
 ) -> Motion:
-    """A drift at `velocity` (pixels a frame) with a gentle sway, turn and zoom on top.
+    """A drift at `velocity` (pixels per frame) with a gentle sway, turn and zoom on top.
 
     The sway's speed stays below a third of the drift's, so the direction of the drift is never in
-    doubt. `spin` adds a constant turn (radians a frame).
+    doubt. `spin` adds a constant turn (radians per frame).
     """
     time = np.arange(frames)
     sway_speed = rng.uniform(0, 0.3) * float(np.linalg.norm(velocity))

@@ -74,7 +74,7 @@ class RawWriter:
         except BrokenPipeError as error:
             _silence_standard_output()
             raise UserError(
-                f"the reader of standard output closed after {self._count} frames; "
+                f"the program that reads standard output closed it after {self._count} frames; "
                 "nothing more was written"
             ) from error
         self._count += 1

@@ -94,7 +94,7 @@ def decode_metadata(content: bytes, most_frames: int, frames: int) -> dict[str, 
     if not isinstance(caption, str) or not isinstance(stored, int):
         raise DecodeError("has metadata of a wrong type")
     if not isinstance(source, str) or len(source) != 64 or set(source) - set("0123456789abcdef"):
-        raise DecodeError("has a source_sha256 that is none")
+        raise DecodeError("has an invalid source_sha256")
     if not frames <= stored <= most_frames:
         raise DecodeError(f"has {stored} frames, not {frames} to {most_frames}")
     return metadata
@@ -108,7 +108,7 @@ def check_video(content: bytes, metadata: dict[str, Any]) -> None:
     """
     expected = metadata.get(VIDEO_CHECKSUM)
     if expected is not None and expected != zlib.crc32(content):
-        raise DecodeError("has a video that is not the one that was written")
+        raise DecodeError("has a video that does not match its checksum")
 
 
 def decode_embedding(content: bytes) -> Tensor:

@@ -79,7 +79,7 @@ def open_folder(folder: str | Path | None) -> tuple[Path, Index]:
     for shard in index.shards:
         if not _SHARD_NAME.fullmatch(shard.name):
             raise UserError(
-                f"the index names a shard {shard.name!r}, which is no tar of its folder: "
+                f"the index names a shard {shard.name!r}, which is not a tar file in its folder: "
                 "run lvis.prepare again"
             )
         if not isinstance(shard.samples, int) or not 0 <= shard.samples <= MOST_SAMPLES:
@@ -119,7 +119,7 @@ class ShardReader:
         key = shard.keys[position]
         if not _KEY.fullmatch(key):
             raise BadSample(
-                f"{self.shards[number].name}:{key!r}", "has a name that is no key of a sample"
+                f"{self.shards[number].name}:{key!r}", "has a name that is not a valid sample key"
             )
         return key, shard.members[key]
 
@@ -176,7 +176,7 @@ class ShardReader:
                     shard.name, f"has {found.st_size} bytes where the index says {shard.bytes}"
                 )
             if self.verify == "sha256" and sha256_of(path) != shard.sha256:
-                raise BadShard(shard.name, "has another sha256 than the index says")
+                raise BadShard(shard.name, "has a different sha256 from the index")
             opened = _Open(file, *_directory(shard.name, file, found.st_size))
             if len(opened.keys) != shard.samples:
                 raise BadShard(
@@ -204,7 +204,7 @@ def _directory(name: str, file: int, size: int) -> tuple[list[str], dict[str, di
                 break  # the mark of a tar's end
             entry = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
         except (tarfile.HeaderError, OSError) as error:
-            raise BadShard(name, f"is no tar at byte {offset} ({error})") from error
+            raise BadShard(name, f"is not a tar file at byte {offset} ({error})") from error
         begin = offset + tarfile.BLOCKSIZE
         if entry.size < 0 or begin + entry.size > size:
             raise BadShard(name, f"declares {entry.size} bytes at byte {offset}, past its end")

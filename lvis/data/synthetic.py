@@ -136,7 +136,7 @@ def draw_layers(
 
 
 def draw_drift(rng: np.random.Generator, size: tuple[int, int]) -> tuple[np.ndarray, str]:
-    """A velocity (x, y) in pixels a frame and its direction in a word, "" if slow or oblique.
+    """A velocity (x, y) in pixels per frame and its direction in a word, "" if slow or oblique.
 
     Speeds are 0.15 to 2.5 % of the shorter side a frame, log-uniform.
     """

@@ -131,7 +131,7 @@ class VideoReader:
         try:
             streams = self._container.streams.video
             if not streams:
-                raise UserError(f"{path} has no video stream; give a file with pictures in it")
+                raise UserError(f"{path} has no video stream; give a file that contains video")
             self._stream = main_stream(self._container)
             self._stream.thread_type = "AUTO"
             limit_decoder(path, self._stream, most_pixels)

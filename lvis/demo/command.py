@@ -85,7 +85,9 @@ def check(cfg: DictConfig) -> None:
     known = sorted(path.stem for path in (CONF / "task").glob("*.yaml"))
     for task in cfg.tasks:
         if task not in known:
-            raise UserError(f"tasks={list(cfg.tasks)}: {task} is no task; use {', '.join(known)}")
+            raise UserError(
+                f"tasks={list(cfg.tasks)}: {task} is not a task; use {', '.join(known)}"
+            )
     if cfg.clips.number < 0:
         raise UserError(f"clips.number={cfg.clips.number} is negative; use 0 or more")
     if cfg.training.seconds < 0:

@@ -38,7 +38,7 @@ class Restored:
 
     Attributes:
         scores: of each of `METHODS`, and of the `CEILING`.
-        rate: frames a second, reading and writing included.
+        rate: frames per second, reading and writing included.
         first_frame: seconds until the first block was restored.
         still, video: measurement, pinv, student and clean clip side by side, .png and .mp4.
         frames: the same as uint8 (T, H, W, 3) each.

@@ -151,7 +151,7 @@ class SpikeGuard(Callback):
         self.times += 1
         if self.times > self.most:
             raise Diverged(
-                f"the likelihood leapt to {value:.4g} at step {module.step}, for the {self.times}th "
+                f"the likelihood jumped to {value:.4g} at step {module.step}, for the {self.times}th "
                 "time: lower the learning rates, or raise trainer.spike_factor"
             )
         checkpoint = checkpoints.load_newest(self.folder)
@@ -159,7 +159,7 @@ class SpikeGuard(Callback):
             return
         module.return_to(checkpoint)
         console.print(
-            f"step {module.step}: the likelihood leapt to {value:.4g}; went back to the weights of "
+            f"step {module.step}: the likelihood jumped to {value:.4g}; went back to the weights of "
             f"step {checkpoint.counters['step']}",
             highlight=False,
             soft_wrap=True,

@@ -40,7 +40,7 @@ def plan(
         "clips": f"{cfg.distill.frames} frames of {height} x {width}",
         "latents": f"{t} frames of {h} x {w}: {tokens} tokens, "
         f"{-(-t // settings.block_size)} blocks of {settings.block_size}",
-        "batch": f"{cfg.distill.batch_size * processes} clips a step ({processes} process(es) x "
+        "batch": f"{cfg.distill.batch_size * processes} clips per step ({processes} process(es) x "
         f"{settings.accumulate} x {micro})",
         "updates": _updates(module),
         "loss": f"{settings.likelihood_weight:g} likelihood + {settings.prior_weight:g} prior"
@@ -52,7 +52,7 @@ def plan(
         f"{settings.parametrization}, rate {settings.student_learning_rate:g}, "
         f"clip {settings.clip_norm:g}",
         "memory": f"{memory_bytes(module) / GIB:.2f} GiB of weights, gradients, optimisers and "
-        "averages a process; activations come on top",
+        "averages per process; activations come on top",
         "steps": f"{module.step} of {cfg.trainer.max_steps} done",
         "output": str(cfg.output),
     }

@@ -15,12 +15,12 @@ from lvis.data.frames import to_frames
 from lvis.data.video import VideoWriter
 from lvis.files import replacing, write_text
 
-CLIP_RATE = Fraction(16)  # frames a second of the clips, Wan's own
+CLIP_RATE = Fraction(16)  # frames per second of the clips, Wan's own
 GAP = 2  # white pixels between two videos side by side
 
 
 class Journal:
-    """One JSON object a line; the same numbers go to the loggers.
+    """One JSON object per line; the same numbers go to the loggers.
 
     It writes nothing until `begin`, which only the first process calls.
     """

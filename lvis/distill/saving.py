@@ -61,7 +61,7 @@ class Checkpointing(Callback):
             except (SavingFailed, UserError) as error:
                 self.failures += 1
                 if self.failures >= self.MOST_FAILURES:
-                    raise UserError(f"{error}; {self.failures} times in a row, so I stop") from None
+                    raise UserError(f"{error}; {self.failures} times in a row; stopping") from None
                 console.print(
                     f"step {module.step}: {error}; the training goes on without this checkpoint",
                     highlight=False,
@@ -74,7 +74,7 @@ class Checkpointing(Callback):
         try:
             self.save(trainer, module)
         except SavingFailed as error:
-            raise UserError(f"{error}; earlier checkpoints are as they were") from None
+            raise UserError(f"{error}; earlier checkpoints are unchanged") from None
 
     def on_exception(  # type: ignore[override]
         self, trainer: Trainer, module: Distillation, exception: BaseException

@@ -88,7 +88,7 @@ class TrainingState:
             left -= set(moments)
         if left:
             raise UserError(
-                f"the checkpoint has tensors that this run has not ({min(left)} and {len(left) - 1}"
+                f"the checkpoint has tensors that this run lacks ({min(left)} and {len(left) - 1}"
                 " more): it belongs to another run; choose another hydra.run.dir"
             )
 

@@ -53,7 +53,7 @@ def list_clips(
         ]
     paths = [source] if isinstance(source, str) else source
     if not paths:
-        raise UserError("clips.source=[] names nothing; give videos, folders or shards")
+        raise UserError("clips.source=[] is empty; give videos, folders or shards")
     found = [clip for path in paths for clip in _expand(str(path), frames, size)]
     if count is not None and len(found) < count:
         raise UserError(
@@ -63,7 +63,7 @@ def list_clips(
     twice = [name for name, times in Counter(clip.name for clip in clips).items() if times > 1]
     if twice:
         raise UserError(
-            f"clips.source: two clips are called {twice[0]}; rename one, rows are told apart by name"
+            f"clips.source: two clips are called {twice[0]}; rename one, because rows are distinguished by name"
         )
     return clips
 

@@ -152,7 +152,7 @@ def operators(cfg: DictConfig) -> tuple[LinearOperator, LinearOperator]:
     unknown = [key for key in cfg.assumed if key not in cfg.task.operator]
     if unknown:
         raise UserError(
-            f"assumed.{unknown[0]} is no key of task={cfg.task.name}'s operator; it has "
+            f"assumed.{unknown[0]} is not a key of task={cfg.task.name}'s operator; it has "
             f"{', '.join(map(str, list(cfg.task.operator)[1:]))}"
         )
     merged = OmegaConf.merge(cfg.task.operator, cfg.assumed)

@@ -16,7 +16,7 @@ MEMORY_CLASSES = (40 * GB, 80 * GB, 141 * GB)
 
 @dataclass(frozen=True)
 class GPU:
-    """Peak dense rates in operations a second, and memory in bytes, as in NVIDIA's data sheets.
+    """Peak dense rates in operations per second, and memory in bytes, as in NVIDIA's data sheets.
 
     bf16: tensor cores with float32 accumulation; tf32: float32 convolutions (torch's default);
     fp32: float32 matrix products, which torch keeps off the tensor cores by default.

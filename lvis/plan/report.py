@@ -19,7 +19,7 @@ def tables(plan: Plan) -> list[tuple[str, tuple[str, ...], Rows]]:
     """(title, headings, rows) of everything that is printed."""
     found: list[tuple[str, tuple[str, ...], Rows]] = [
         ("run", ("", ""), [(k, str(v)) for k, v in plan["what"].items()]),
-        ("memory a GPU", ("part", "GB"), _memory_rows(plan["memory"])),
+        ("memory per GPU", ("part", "GB"), _memory_rows(plan["memory"])),
         ("largest moments", _MOMENTS, _moment_rows(plan["memory"])),
         ("operations a training step and GPU", ("", "TFLOP"), _operation_rows(plan)),
         ("time", ("", ""), [(k, _number(v)) for k, v in plan["time"].items()]),

@@ -17,12 +17,12 @@ from lvis.errors import UserError
 from lvis.untrusted import check_size, limit_decoder, open_image, open_video
 
 THUMBNAIL = (36, 64)  # height, width
-_HIGHEST_RATE = 1000  # frames a second beyond which a header's frame count is absurd
+_HIGHEST_RATE = 1000  # frames per second beyond which a header's frame count is absurd
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a source may have: pixels a frame, seconds."""
+    """What a source may have: pixels per frame, seconds."""
 
     max_pixels: int
     max_seconds: float
@@ -87,7 +87,7 @@ class ImageFile:
 class Pictures:
     """The frames of a video file or of a folder of images, in the order of their times; iterate once.
 
-    `rate` is in frames a second, `aspect` the width of a pixel over its height. A folder's frames are
+    `rate` is in frames per second, `aspect` the width of a pixel over its height. A folder's frames are
     `folder_rate` apart.
 
     Raises:
@@ -136,7 +136,7 @@ class Pictures:
         self.rate = Fraction(stream.average_rate or stream.guessed_rate or DEFAULT_RATE)
         self.aspect = Fraction(stream.sample_aspect_ratio or 1)
         if not 0 < self.rate <= _HIGHEST_RATE:
-            raise UserError(f"{self.path} says it has {float(self.rate):.0f} frames a second")
+            raise UserError(f"{self.path} says it has {float(self.rate):.0f} frames per second")
         lengths = [float(stream.frames / self.rate)]
         if stream.duration and stream.time_base:
             lengths.append(float(stream.duration * stream.time_base))
@@ -145,7 +145,7 @@ class Pictures:
         self.limits.check(self.path, context.height, context.width, max(lengths))
         check_complete(self.path, stream)
         limit_decoder(self.path, stream, self.limits.max_pixels)
-        # one process a source: more threads would only wait for one another
+        # one process per source: more threads would only wait for one another
         context.thread_count = 1
         return self._decode(container, stream)
 

@@ -35,7 +35,7 @@ class Folder:
             if other:
                 name = other[0]
                 raise UserError(
-                    f"output={self.path} was begun with {name}={there.get(name)}, not {here[name]}; "
+                    f"output={self.path} was started with {name}={there.get(name)}, not {here[name]}; "
                     "give the same settings or another folder"
                 )
             return

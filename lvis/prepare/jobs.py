@@ -20,7 +20,7 @@ Advance = Callable[[int], None]
 
 POLL_SECONDS = 0.5
 LINE_SECONDS = 10.0
-AHEAD = 4  # items a process that wait in the queue
+AHEAD = 4  # items per process that wait in the queue
 
 
 class Meter:

@@ -157,7 +157,7 @@ def _choice(keys: dict[str, Any], name: str, choices: tuple[str, ...]) -> str:
 
 def _flag(keys: dict[str, Any], name: str, shown: str) -> bool:
     if not isinstance(keys[name], bool):
-        raise UserError(f"{shown}={keys[name]} is neither true nor false; use one of them")
+        raise UserError(f"{shown}={keys[name]} must be true or false")
     return keys[name]
 
 
@@ -192,7 +192,7 @@ def _size(value: Any) -> tuple[int, int]:
     if any(side % SIDE_MULTIPLE for side in value):
         near = [max(1, round(side / SIDE_MULTIPLE)) * SIDE_MULTIPLE for side in value]
         raise UserError(
-            f"size={value} is not in multiples of {SIDE_MULTIPLE}, as the models want it; "
+            f"size={value} is not in multiples of {SIDE_MULTIPLE}, as the models require; "
             f"use size=[{near[0]},{near[1]}]"
         )
     return value[0], value[1]
@@ -208,6 +208,6 @@ def _rate(keys: dict[str, Any], name: str) -> Fraction | None:
         rate = Fraction(0)
     if not 0 < rate <= 1000:
         raise UserError(
-            f"{name}={value} is not a frame rate; give frames a second, such as 16 or 30000/1001"
+            f"{name}={value} is not a frame rate; give frames per second, such as 16 or 30000/1001"
         )
     return rate

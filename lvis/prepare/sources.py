@@ -44,7 +44,7 @@ def find_sources(given: str, layout: str) -> list[Source]:
             raise UserError(f"input={given} is a folder; name the list in it, or layout=folder")
         found = list(_listed([place], place.parent))
     elif not place.is_dir():
-        raise UserError(f"input={given} is a file; layout={layout} wants a folder")
+        raise UserError(f"input={given} is a file; layout={layout} needs a folder")
     elif layout in METADATA_LAYOUTS:
         tables = _tables(place)
         if not tables:

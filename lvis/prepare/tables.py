@@ -24,7 +24,7 @@ def read_table(table: Path) -> list[tuple[str, str]]:
     """
     if table.suffix.lower() not in TABLE_SUFFIXES:
         raise UserError(
-            f"{table} is no list of videos; give one that ends in {', '.join(TABLE_SUFFIXES)}"
+            f"{table} is not a list of videos; give one that ends in {', '.join(TABLE_SUFFIXES)}"
         )
     try:
         # metadata exported by spreadsheets begins with a byte order mark
@@ -60,7 +60,7 @@ def _rows(table: Path, text: str) -> Iterator[dict[str, Any]]:
             document = json.loads(text)
             yield from document if isinstance(document, list) else []
     except (csv.Error, ValueError) as error:
-        raise UserError(f"{table} is not valid {suffix[1:]} ({error}); mend it") from error
+        raise UserError(f"{table} is not valid {suffix[1:]} ({error}); fix it") from error
 
 
 def _path_and_caption(table: Path, number: int, row: Any) -> tuple[str, str]:
@@ -72,6 +72,6 @@ def _path_and_caption(table: Path, number: int, row: Any) -> tuple[str, str]:
         )
     caption = next((cells[name] for name in CAPTION_COLUMNS if cells.get(name)), "")
     if isinstance(caption, list):
-        # Open-Sora-Plan gives several captions a video
+        # Open-Sora-Plan gives several captions per video
         caption = caption[0] if caption else ""
     return path.strip(), str(caption).strip()

@@ -78,7 +78,7 @@ def reconstruction_psnr(vae: VideoVAE, batches: Iterable[dict]) -> Callable[[], 
 def latent_statistics(
     vae: WanVAE | LeanVAE, videos: list[Tensor]
 ) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation a channel of the latents of some videos (each (3, T, H, W)).
+    """Mean and standard deviation per channel of the latents of some videos (each (3, T, H, W)).
 
     They are of the latents before normalisation, whatever statistics `vae` has now. The first latent frame of a clip is
     left out: it stands for one video frame, the others for four each.

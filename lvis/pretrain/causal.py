@@ -4,7 +4,7 @@ Diffusion forcing (Chen et al. 2024) gives every block a noise level of its own,
 learns to denoise a block after a clean past, which is what a stream does. Consistency distillation (Song
 et al. 2023) then teaches one step what many steps of the result would reach, so that few are enough.
 
-Legend: B clips, t h w latent frames and sides; b latent frames a block.
+Legend: B clips, t h w latent frames and sides; b latent frames per block.
 """
 
 from collections.abc import Callable, Iterable
@@ -28,7 +28,7 @@ class BlockCausal(nn.Module):
         self.block_size = block_size
 
     def velocity(self, noisy: Tensor, sigma: Tensor, text: Tensor) -> Tensor:
-        """v of noisy latents (B, 16, t, h, w) with a level a frame, sigma (B, t)."""
+        """v of noisy latents (B, 16, t, h, w) with a level per frame, sigma (B, t)."""
         timestep = flow.sigma_to_timestep(sigma)
         return self.transformer(noisy, timestep, text, block_size=self.block_size)
 
@@ -38,7 +38,7 @@ class BlockCausal(nn.Module):
 
 
 def block_levels(levels: Tensor, clean_share: float, frames: int, block_size: int) -> Tensor:
-    """One level a block for all of its frames, (B, t); a share of the blocks is clean, at level 0.
+    """One level per block for all of its frames, (B, t); a share of the blocks is clean, at level 0.
 
     Args:
         levels: (B, blocks), drawn.

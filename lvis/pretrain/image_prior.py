@@ -73,7 +73,7 @@ def image_psnr(prior: ImagePrior, frames: Tensor) -> Callable[[], dict[str, floa
 def standardise(prior: ImagePrior, frames: Tensor, latent_noise: float) -> None:
     """Fold the latents' statistics over `frames` into the VAE's two 1 x 1 convolutions.
 
-    Latents then have zero mean and unit variance a channel at scaling factor 1; D(E(x)) stays
+    Latents then have zero mean and unit variance per channel at scaling factor 1; D(E(x)) stays
     what it was. The posterior's variance becomes the constant that the decoder was trained with.
     """
     latents = prior.encode(frames).transpose(0, 1).flatten(1) / prior.scale

@@ -74,8 +74,8 @@ class LatentBank(Dataset):
 class MixedBatches(torch.utils.data.IterableDataset):
     """Endless seeded batches, each from one bank, chosen with probability proportional to `shares`.
 
-    banks        datasets of equal item structure, one a clip size
-    batch_sizes  clips a batch for each bank
+    banks        datasets of equal item structure, one per clip size
+    batch_sizes  clips per batch for each bank
     shares       relative frequency of each bank
     """
 

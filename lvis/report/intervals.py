@@ -24,7 +24,7 @@ def estimate(values: Sequence[float], confidence: float) -> Estimate:
     """Mean +- t_{n-1} s / sqrt(n), exact when clips are independent and normal.
 
     Args:
-        values: one a clip, at least one.
+        values: one per clip, at least one.
         confidence: in (0, 1).
     """
     count = len(values)

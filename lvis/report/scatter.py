@@ -16,7 +16,7 @@ LABEL = 13  # pixels between the baselines of two labels
 
 
 def scatter(section: Section, column: Quantity, confidence: float) -> Markup | None:
-    """One point an entry, frames a second (logarithmic) by the mean of `column` with its interval.
+    """One point an entry, frames per second (logarithmic) by the mean of `column` with its interval.
 
     Entries that nothing timed (what frames a solver: D(E(y)), D(E(x))) are dashed lines across. None when no entry
     has both a quality and a speed.
@@ -63,7 +63,7 @@ def scatter(section: Section, column: Quantity, confidence: float) -> Markup | N
                 taken,
             )
         )
-    title = f"{section.name}: {column.title} against frames a second"
+    title = f"{section.name}: {column.title} against frames per second"
     return Markup(
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">'
         + "".join([*parts, *labels])
@@ -146,7 +146,7 @@ def _frame(x: _LogAxis, y: _Axis, column: Quantity) -> str:
             f'<text x="{across:.1f}" y="{bottom + 15}" text-anchor="middle">{value:g}</text>'
         )
     parts.append(
-        f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 6}" text-anchor="middle">frames a second</text>'
+        f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 6}" text-anchor="middle">frames per second</text>'
         f'<text transform="translate(11 {(TOP + bottom) / 2}) rotate(-90)" text-anchor="middle">'
         f"{escape(column.title)}{escape(f' ({column.unit})' if column.unit else '')}</text>"
     )

@@ -57,7 +57,7 @@ def publish(
 
 
 def build(found: Iterable[Section], columns: Sequence[Quantity], place: Place, media: int) -> Any:
-    """A `wandb_workspaces.reports.v2.Report`: for every section a run set, a bar panel a quantity, quality against
+    """A `wandb_workspaces.reports.v2.Report`: for every section a run set, a bar panel per quantity, quality against
     speed, and the videos of all methods side by side.
 
     Nothing is sent, and without an entity in `place` nothing is asked either.

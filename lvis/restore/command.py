@@ -58,7 +58,7 @@ def restore(cfg: DictConfig) -> Outcome:
     if isinstance(source, VideoReader) and source.drift > MOST_DRIFT:
         say(
             f"the frame rate of {settings.input} varies; the output has "
-            f"{float(source.info.rate):.6g} frames a second throughout, so its pictures are up to "
+            f"{float(source.info.rate):.6g} frames per second throughout, so its pictures are up to "
             f"{source.drift / float(source.info.rate):.1f} s off their times and the sound"
         )
     return outcome

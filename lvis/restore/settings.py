@@ -125,7 +125,7 @@ def _optional_path(keys: dict[str, Any], name: str) -> str | None:
 
 def _flag(keys: dict[str, Any], name: str) -> bool:
     if not isinstance(keys[name], bool):
-        raise UserError(f"{name}={keys[name]} is neither true nor false; use one of them")
+        raise UserError(f"{name}={keys[name]} must be true or false")
     return keys[name]
 
 
@@ -158,6 +158,6 @@ def _rate(value: Any) -> Fraction | None:
         rate = Fraction(0)
     if not 0 < rate <= 1000:
         raise UserError(
-            f"raw.rate={value} is not a frame rate; give frames a second, such as 25 or 30000/1001"
+            f"raw.rate={value} is not a frame rate; give frames per second, such as 25 or 30000/1001"
         )
     return rate

@@ -66,7 +66,7 @@ class AVISSolver(Solver):
             raise UserError(f"mode={mode} is not known; use one of {', '.join(MODES)}")
         for key, level in (("t0", t0), ("later_t0", later_t0)):
             if level is not None and not 0 < level <= 1:
-                raise UserError(f"{key}={level} is no noise level; use a number in (0, 1]")
+                raise UserError(f"{key}={level} is not a noise level; use a number in (0, 1]")
         for key, number in (("K", K), ("reinject_every", reinject_every)):
             if number is not None and number < 1:
                 raise UserError(f"{key}={number} is not positive; use 1 or more")

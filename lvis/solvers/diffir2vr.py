@@ -86,7 +86,7 @@ class DiffIR2VRSolver(Solver):
             "noise_floor": noise_floor,
         }.items():
             if value <= 0:
-                raise UserError(f"solver.{key}={value} is not positive; give more")
+                raise UserError(f"solver.{key}={value} is not positive; give a number above 0")
         if flow_blur < 0:
             raise UserError(f"solver.flow_blur={flow_blur} is negative; 0 switches it off")
         if prior.batch_size < window:

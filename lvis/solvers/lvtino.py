@@ -85,7 +85,9 @@ class LVTINOSolver(Solver):
             ("initial_gamma", [initial_gamma]),
         ):
             if any(value <= 0 for value in values):
-                raise UserError(f"solver.{key} has {min(values)}, which is not positive; give more")
+                raise UserError(
+                    f"solver.{key} has {min(values)}, which is not positive; give a number above 0"
+                )
         if attention not in ATTENTION:
             raise UserError(
                 f"solver.attention={attention} is not known; use one of {', '.join(ATTENTION)}"
@@ -201,6 +203,6 @@ def check_levels(key: str, levels: Sequence[int]) -> None:
     ordered = all(one >= other for one, other in zip(levels, levels[1:], strict=False))
     if not levels or not ordered or not all(0 < level < flow.NUM_TIMESTEPS for level in levels):
         raise UserError(
-            f"solver.{key}={list(levels)} are no descending timesteps; "
+            f"solver.{key}={list(levels)} are not descending timesteps; "
             f"give whole numbers from 1 to {flow.NUM_TIMESTEPS - 1}"
         )

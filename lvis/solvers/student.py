@@ -57,7 +57,7 @@ class StudentSolver(Solver):
         pipeline: bool = False,
     ) -> None:
         if not isinstance(pipeline, bool):
-            raise UserError(f"pipeline={pipeline} is no switch; use true or false")
+            raise UserError(f"pipeline={pipeline} must be true or false")
         if input not in INPUTS:
             raise UserError(
                 f"input={input} is not known to the student; use one of {', '.join(INPUTS)}"

@@ -153,7 +153,7 @@ def fit(
         raise
     except Exception as error:
         if isinstance(error, RuntimeError) and lost_a_process(error):
-            reason = "another process of this run is gone"
+            reason = "another process of this run has ended"
         elif (sentence := of_the_machine(error)) is not None:
             reason = sentence
         else:
@@ -212,7 +212,7 @@ def check(cfg: DictConfig) -> None:
         raise UserError(f"trainer.keep={trainer.keep} keeps no checkpoint: use 1 or more")
     if trainer.spike_factor is not None and trainer.spike_factor <= 1:
         raise UserError(
-            f"trainer.spike_factor={trainer.spike_factor} calls every step a leap: use more than 1"
+            f"trainer.spike_factor={trainer.spike_factor} treats every step as a jump: use more than 1"
         )
     for key in ("max_steps", "validate_every", "validation_clips"):
         if trainer[key] < 0:

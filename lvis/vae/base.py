@@ -17,7 +17,7 @@ class VideoVAE(nn.Module, ABC):
     """A causal video VAE. B batch, T video frames, H W pixels, t latent frames, h w latent sides.
 
     Video is (B, 3, T, H, W) in [-1, 1]; latents are (B, latent_channels, t, h, w), normalised to
-    zero mean and unit variance a channel; T = 1 + temporal_stride (t - 1), h = H / spatial_stride.
+    zero mean and unit variance per channel; T = 1 + temporal_stride (t - 1), h = H / spatial_stride.
     A block that begins a stream (state None) holds 1 + 4k frames, later blocks 4k frames, k latents
     each (1 + k the first). States are values: no call changes a state it was given.
     """

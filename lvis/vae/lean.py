@@ -48,7 +48,7 @@ class LeanVAE(VideoVAE):
         ista_iter_num: unrolled ISTA iterations of the decoder.
         variant: "stock" (pixels within +-0.5, latents as they come) or "wan2.1" (aligned with
             Wan2.1: pixels within +-1, Wan's statistics). Callers use [-1, 1] with both.
-        latents_mean, latents_std: one number a channel, to replace the variant's statistics.
+        latents_mean, latents_std: one number per channel, to replace the variant's statistics.
         encode_dtype, decode_dtype: arithmetic of `encode*` and `decode*`; parameters stay float32.
 
     Raises:
@@ -108,7 +108,7 @@ class LeanVAE(VideoVAE):
         }
 
     def set_statistics(self, mean: Sequence[float] | Tensor, std: Sequence[float] | Tensor) -> None:
-        """Set latents_mean and latents_std (one positive number a channel).
+        """Set latents_mean and latents_std (one positive number per channel).
 
         Raises:
             UserError: if their lengths are not latent_channels, or a standard deviation is <= 0.
@@ -121,11 +121,11 @@ class LeanVAE(VideoVAE):
             if values.numel() != self.latent_channels:
                 raise UserError(
                     f"{name} has {values.numel()} numbers for {self.latent_channels} latent "
-                    "channels: give one a channel."
+                    "channels: give one per channel."
                 )
             if name == "latents_std" and not bool((values > 0).all()):
                 raise UserError(
-                    f"latents_std is {values.tolist()}: give positive numbers, one a channel."
+                    f"latents_std is {values.tolist()}: give positive numbers, one per channel."
                 )
             self.register_buffer(name, values.view(1, -1, 1, 1, 1), persistent=False)
 

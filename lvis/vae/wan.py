@@ -35,7 +35,7 @@ class WanVAE(VideoVAE):
     """Wan's causal VAE: 4x fewer frames, 8x smaller sides, 16 channels; shapes as in `VideoVAE`.
 
     Args:
-        latents_mean, latents_std: statistics a latent channel of the training set of the prior
+        latents_mean, latents_std: statistics per latent channel of the training set of the prior
             (Wan's own if not given); latents are (mean - latents_mean) / latents_std.
         encode_dtype, decode_dtype: what the layers compute in; inputs and parameters are cast.
             Results are float32.
@@ -87,7 +87,7 @@ class WanVAE(VideoVAE):
         return config
 
     def set_statistics(self, mean: Sequence[float] | Tensor, std: Sequence[float] | Tensor) -> None:
-        """Set latents_mean and latents_std (one positive number a channel).
+        """Set latents_mean and latents_std (one positive number per channel).
 
         Raises:
             UserError: if their lengths are not latent_channels, or a standard deviation is <= 0.
@@ -101,7 +101,7 @@ class WanVAE(VideoVAE):
             if values.numel() != self.latent_channels:
                 raise UserError(
                     f"{name} has {values.numel()} numbers for {self.latent_channels} latent "
-                    "channels: give one a channel."
+                    "channels: give one per channel."
                 )
             if name == "latents_std" and not bool((values > 0).all()):
                 raise UserError(

@@ -172,7 +172,7 @@ def rms_norm(norm: WanRMS_norm, x: Tensor, *, silu: bool) -> Tensor:
 class _NormSiLU(torch.autograd.Function):
     """silu(gamma x / rms(x)) over the last dimension, for bf16 on a CPU.
 
-    Reductions over few channels and broadcasts of one number a pixel are the slow operations there;
+    Reductions over few channels and broadcasts of one number per pixel are the slow operations there;
     a product with a constant C x C matrix does both at once, in the matrix units. Backward, with
     u = x / rms: dx = (gamma dn - u mean(gamma dn u)) / rms, dn the gradient of the SiLU's input.
     """

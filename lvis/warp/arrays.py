@@ -38,7 +38,9 @@ def depth_frames(
     if meaning not in MEANINGS:
         raise UserError(f"depth_meaning={meaning} is unknown; use one of {', '.join(MEANINGS)}")
     if limits is not None and not 0 < limits[0] < limits[1] < np.inf:
-        raise UserError(f"depth_range={list(limits)} is no range; give [NEAR,FAR], 0 < NEAR < FAR")
+        raise UserError(
+            f"depth_range={list(limits)} is not a range; give [NEAR,FAR], 0 < NEAR < FAR"
+        )
     if Path(path).suffix.lower() in ARRAYS:
         frames = _in_turn(load_array(path, "depth"), 2)
     else:
@@ -101,7 +103,7 @@ def _in_turn(array: np.ndarray, dimensions: int) -> Iterator[np.ndarray]:
     if array.ndim != dimensions + 1:
         raise UserError(
             f"an array of shape {array.shape} has no frames of {dimensions} dimensions; "
-            "give one a frame, time first, or one for all"
+            "give one per frame, time first, or one for all"
         )
     return (np.asarray(frame) for frame in array)
 
@@ -140,7 +142,7 @@ def _depth(
             return depth if meaning == "depth" else 1 / depth
     if limits is None:
         raise UserError(
-            f"the depth {path} is a picture, whose values are no lengths; add "
+            f"the depth {path} is a picture, whose values are not distances; add "
             "depth_range=[NEAR,FAR], the depths that its darkest and brightest stand for"
         )
     level = values / (255.0 if values.dtype == np.uint8 else 65535.0)

@@ -28,7 +28,9 @@ class Pinhole:
 
     def __post_init__(self) -> None:
         if not 0 < self.focal < math.inf:
-            raise UserError(f"camera.focal={self.focal} is no focal length; give pixels, above 0")
+            raise UserError(
+                f"camera.focal={self.focal} is not a focal length; give pixels, above 0"
+            )
 
     @classmethod
     def with_field_of_view(cls, height: int, width: int, degrees: float) -> "Pinhole":
@@ -38,7 +40,9 @@ class Pinhole:
             UserError: an angle outside (0, 180).
         """
         if not 0 < degrees < 180:
-            raise UserError(f"camera.fov={degrees} is no field of view; give degrees in (0, 180)")
+            raise UserError(
+                f"camera.fov={degrees} is not a field of view; give degrees in (0, 180)"
+            )
         return cls(height, width, width / 2 / math.tan(math.radians(degrees) / 2))
 
     @property
@@ -97,12 +101,12 @@ class Trajectory:
         for name in ("yaw", "pitch"):
             if not abs(getattr(self, name)) < 90:
                 raise UserError(
-                    f"camera.{name}={getattr(self, name)} turns away from all that was filmed; "
+                    f"camera.{name}={getattr(self, name)} turns away from everything that was filmed; "
                     "give degrees in (-90, 90)"
                 )
         if self.orbit is not None and not 0 < self.orbit < math.inf:
             raise UserError(
-                f"camera.orbit={self.orbit} is no depth; give the depth of the point to turn "
+                f"camera.orbit={self.orbit} is not a depth; give the depth of the point to turn "
                 "about, above 0, or null"
             )
         if self.frames < 0:

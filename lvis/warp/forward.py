@@ -1,7 +1,7 @@
 """Forward splatting with a z-buffer: every pixel of a frame, lifted by its depth, is a patch of surface that the new
 camera may see.
 
-A patch covers the bounding box, at most `LARGEST` pixels a side, of what its pixel becomes in the new view, and there
+A patch covers the bounding box, at most `LARGEST` pixels per side, of what its pixel becomes in the new view, and there
 are holes exactly where no patch falls. The colour of a place is read from the frame where the patch in front there has
 it, between pixels of the same surface only: as sharp as one bilinear interpolation leaves it, and with nothing mixed in
 from an edge's other side.
@@ -12,7 +12,7 @@ import numpy as np
 from lvis.warp.camera import Pinhole, Pose
 from lvis.warp.sampling import View, around, sample, view_of
 
-LARGEST = 16  # pixels a side of a patch: beyond, what was one pixel says little about so many
+LARGEST = 16  # pixels per side of a patch: beyond, what was one pixel says little about so many
 ROUNDING = 1e-6  # pixels, so that patches that touch leave no crack
 
 

@@ -159,7 +159,7 @@ def _verify(repo: str, commit: str, relative: str, path: Path, lock: dict[str, A
             )
     if known is None and pin is None:
         log.warning(
-            "trusting %s of hub:%s on first use: sha256 %s, written to %s",
+            "pinning %s of hub:%s on first use: sha256 %s, written to %s",
             relative,
             repo,
             digest,

@@ -143,7 +143,7 @@ def _null(source: str, elsewhere: str | None) -> Embedding:
             ) from error
     if set(tensors) != {"tokens", "pooled"}:
         raise UserError(
-            f"{elsewhere or source} is no null prompt's embedding, which has the tensors tokens and "
+            f"{elsewhere or source} is not a null prompt's embedding, which has the tensors tokens and "
             "pooled; write it with lvis.weights.image_prior.save_null_embedding"
         )
     return Embedding(tensors["tokens"].float(), tensors["pooled"].float())

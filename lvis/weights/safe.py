@@ -57,7 +57,9 @@ def write_tensors(
             save_file(dict(tensors), partial, metadata)
         except SafetensorError as error:
             reason = str(error).splitlines()[0]
-            raise UserError(f"cannot write {path} ({reason}): make room and try again") from error
+            raise UserError(
+                f"cannot write {path} ({reason}): free some space and try again"
+            ) from error
         # safetensors keeps its files to the owner, and a wheel would install them that way
         partial.chmod(0o644)
 

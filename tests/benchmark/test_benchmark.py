@@ -25,7 +25,7 @@ def test_random_student_passes_and_comparison(tmp_path):
     assert 0 < point["flops_per_block"]["transformer"] < point["flops_per_block"]["all"]
     doubled = json.loads(stem.with_suffix(".json").read_text())
     doubled["points"][0]["block_s"]["median"] *= 2
-    assert "| a block | 2.000 |" in comparison(doubled, read(f"{stem}.json"))
+    assert "| time per block | 2.000 |" in comparison(doubled, read(f"{stem}.json"))
     assert stem.with_suffix(".md").exists()
 
 

@@ -175,7 +175,7 @@ def test_the_group_makes_the_data_module(folder):
     ("change", "message"),
     [
         ({"folder": None}, "data.folder is not set"),
-        ({"folder": "nowhere"}, "is no folder"),
+        ({"folder": "nowhere"}, "is not a folder"),
         ({"size": (480, 832)}, "lower data.size"),
         ({"size": (8, 8)}, "data.size"),
         ({"photographs": 2}, "data.photographs"),

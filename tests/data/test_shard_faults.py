@@ -108,7 +108,7 @@ def test_swapped_shards_are_noticed_by_what_is_in_them(damaged):
     assert all("belongs to the split held_out" in reason for reason in loader.bad.values())
     assert len(loader.bad) == 2
     _, loader, _ = read(damaged, verify="sha256")
-    assert loader.bad == {FIRST: "has another sha256 than the index says"}
+    assert loader.bad == {FIRST: "has a different sha256 from the index"}
 
 
 def test_the_budget_stops_with_one_sentence(damaged):
@@ -162,10 +162,10 @@ def with_a_flipped_bit(members):
 
 
 BAD_SAMPLES = {
-    "a flipped bit": (with_a_flipped_bit, "is not the one that was written"),
+    "a flipped bit": (with_a_flipped_bit, "does not match its checksum"),
     "a checksum of a wrong type": (
         lambda m: altered(m, video_crc32="none"),
-        "is not the one that was written",
+        "does not match its checksum",
     ),
     "another size": (lambda m: m | {"mp4": encode(9, size=(64, 48))}, "is 64x48, not 32x32"),
     "too short": (lambda m: m | {"mp4": encode(9, frames=3)}, "has 3 frames of 5"),
@@ -257,7 +257,7 @@ def test_hostile_names_and_pickles_are_never_followed(damaged, tmp_path):
     found, loader, _ = read(damaged, 2 * CLIPS)
     assert not marker.exists()
     assert sorted(path.name for path in damaged.parent.iterdir()) == outside
-    assert loader.bad == {f"{FIRST}:'../../escape'": "has a name that is no key of a sample"}
+    assert loader.bad == {f"{FIRST}:'../../escape'": "has a name that is not a valid sample key"}
     assert 3 not in found and {0, 1, 2} <= set(found)
     # the payload would have worked
     pickle.loads(payload)
@@ -294,7 +294,9 @@ def test_an_index_that_names_no_file_is_refused(damaged, name):
     index = read_index(damaged)
     first = index.of(TRAIN)[0]
     write_index(damaged, Index(index.settings, (replace(first, name=name), *index.shards[1:])))
-    with pytest.raises(UserError, match="which is no tar of its folder|outside of its folder"):
+    with pytest.raises(
+        UserError, match="which is not a tar file in its folder|outside of its folder"
+    ):
         module(damaged)
 
 

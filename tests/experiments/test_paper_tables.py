@@ -167,7 +167,7 @@ def test_the_page_names_dates_commits_weights_and_processors(write, tmp_path):
     made["machine"] = "processor Abacus, 2 cores, 1 threads; GPU none"
     text = page(write(rows("a", 1, 2, **made)), tmp_path.parent)
     assert "run 2026-01-02, commit 0123456789ab+, bundled weights feed, on Abacus)" in text
-    assert "older than the recording" in page(write(rows("a", 1, 2)), tmp_path.parent)
+    assert "predate the recording" in page(write(rows("a", 1, 2)), tmp_path.parent)
 
 
 @pytest.mark.parametrize(

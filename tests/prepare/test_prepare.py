@@ -139,7 +139,7 @@ def test_a_bit_that_flips_in_a_clip_is_noticed_when_training_reads_it(videos, tm
     clips = sum(shard.samples for shard in read_index(output).of("train"))
     last = [next(batches) for _ in range(clips)][-1]
     # FFmpeg would have decoded FFV1 with a word in its log, and H.264 without one
-    assert loader.bad == {f"{shard.name}:{key}": "has a video that is not the one that was written"}
+    assert loader.bad == {f"{shard.name}:{key}": "has a video that does not match its checksum"}
     assert last["loader"]["bad"] >= 1
 
 

@@ -54,7 +54,7 @@ class Scene:
         self.card = self._leaves(rng, tuple(int(side / TEXEL) for side in CARD_SIDES))
 
     def render(self, frame: int, camera: Pinhole, pose: Pose) -> tuple[np.ndarray, np.ndarray]:
-        """The picture, uint8 (H, W, 3), mean of 16 rays a pixel, and the depth of its central ray, (H, W)."""
+        """The picture, uint8 (H, W, 3), mean of 16 rays per pixel, and the depth of its central ray, (H, W)."""
         shift = (frame / (self.frames - 1) - 0.5) * 0.8
         planes = [
             Plane(self.backdrop, BACKDROP, (0.0, 0.0)),

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# InstantViR's table of FVD and frames a second in the tiny world; table2_quality shares its rows.
+# InstantViR's table of FVD and frames per second in the tiny world; table2_quality shares its rows.
 . "$(dirname "$0")/../../evaluation.sh"
 students
 # image priors: slower, on fewer clips

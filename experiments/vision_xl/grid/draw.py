@@ -1,4 +1,4 @@
-"""Every solver's frame and its x-t slice in one picture a task and clip, from the videos that evaluations kept.
+"""Every solver's frame and its x-t slice in one picture per task and clip, from the videos that evaluations kept.
 
     python experiments/vision_xl/grid/draw.py RESULTS OUTPUT [--clips synthetic]
 

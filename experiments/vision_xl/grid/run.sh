@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Every solver's frame and x-t slice, a picture a task: experiments/vision_xl/grid/run.sh
+# Every solver's frame and x-t slice, one picture per task: experiments/vision_xl/grid/run.sh
 # The first held-out synthetic clip, 21 frames of 128 x 128; AVIS's five tasks are from the videos of ../../overview, run it first.
 #   SOLVERS   the columns of the other four tasks (all): admm_tv svi vision_xl diffir2vr avis
-# SVI takes fewer steps than in its tables: nine patches a frame here. Tasks look back in time, so that AVIS can stream.
+# SVI takes fewer steps than in its tables: nine patches per frame here. Tasks look back in time, so that AVIS can stream.
 REAL_CLIPS=
 . "$(dirname "$0")/../../evaluation.sh"
 count=1
