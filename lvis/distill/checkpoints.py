@@ -27,6 +27,7 @@ from lvis.files import sha256_of
 FORMAT, VERSION = "lvis-training", 1
 MANIFEST, SUMS = "manifest.json", "SHA256SUMS"
 BEST = "best.json"
+RUN = "run"  # of `about`: the settings that make it this run
 PREFIX, PARTIAL = "step_", ".partial_"
 
 log = logging.getLogger(__name__)
@@ -72,6 +73,12 @@ class Checkpoint:
     @property
     def about(self) -> dict[str, Any]:
         return self.manifest["about"]
+
+    @property
+    def run(self) -> dict[str, Any] | None:
+        """The settings of the run that saved it; None of versions that did not keep them."""
+        found = self.about.get(RUN)
+        return found if isinstance(found, dict) else None
 
     @cached_property
     def _where(self) -> dict[str, list[tuple[int, int, int]]]:

@@ -8,7 +8,7 @@ from lightning import Callback, Trainer
 
 from lvis.cli.progress import console
 from lvis.distill import checkpoints
-from lvis.distill.checkpoints import SavingFailed
+from lvis.distill.checkpoints import RUN, SavingFailed
 from lvis.distill.module import Distillation
 from lvis.distill.parallel import agreed_any, whole
 from lvis.distill.validation import Validation
@@ -28,6 +28,7 @@ class Checkpointing(Callback):
         every: steps.
         keep: how many of the newest stay; the best stays besides.
         about: plain values for the student's lvis.json, kept in the checkpoint too.
+        run: the settings that make it this run (`lvis.train.identity`), kept in the checkpoint.
         validation: whose student_psnr says which checkpoint is the best.
 
     Raises:
@@ -43,10 +44,11 @@ class Checkpointing(Callback):
         every: int,
         keep: int,
         about: dict[str, Any],
+        run: dict[str, Any],
         validation: Validation,
     ) -> None:
         self.folder, self.export, self.every, self.keep = folder, export, every, keep
-        self.about, self.validation = about, validation
+        self.about, self.run, self.validation = about, run, validation
         self.best = checkpoints.best_score(folder)
         self.saved_step = self.first_step = -1
         self.failures = 0
@@ -108,7 +110,7 @@ class Checkpointing(Callback):
             self.folder,
             module.training_state().tensors(),
             module.counters,
-            self.about,
+            {**self.about, RUN: self.run},
             rank=trainer.global_rank,
             shared_out=module.shared_out,
             alone=alone,

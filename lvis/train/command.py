@@ -32,9 +32,7 @@ from lvis.distill.settings import Settings
 from lvis.distill.validation import Validation
 from lvis.errors import UserError, of_the_machine
 from lvis.files import write_text
-
-# what a checkpoint must agree on with the configuration that resumes it
-IDENTITY = ("task", "vae", "model", "timestep", "parametrization", "input", "block_size", "data")
+from lvis.train.identity import check_same_run, identity
 
 
 def train(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
@@ -57,10 +55,10 @@ def train(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
         torch.set_num_threads(cfg.trainer.threads)
     output = Path(cfg.output)
     datamodule = open_data(cfg)
-    about = describe(cfg, settings, datamodule.identity)
+    about, run = describe(cfg, settings, datamodule.identity), identity(cfg, datamodule.identity)
     resumed = checkpoints.load_newest(output / "checkpoints")
     if resumed is not None:
-        check_same_run(resumed.about, about, output)
+        check_same_run(resumed.run, run, output, cfg.continue_changed)
     module = Distillation(build_losses(cfg, settings))
     if resumed is not None:
         module.resume(resumed, later=cfg.trainer.strategy == "fsdp")
@@ -80,7 +78,13 @@ def train(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
         )
         folder = output / "checkpoints"
         saving = Checkpointing(
-            folder, output / "student", cfg.trainer.save_every, cfg.trainer.keep, about, validation
+            folder,
+            output / "student",
+            cfg.trainer.save_every,
+            cfg.trainer.keep,
+            about,
+            run,
+            validation,
         )
         callbacks: list[Callback] = [reporting, validation, saving]
         callbacks += [Stopping(max_steps, preemption), PromptsFirst()]
@@ -172,7 +176,7 @@ def _saved(module: Distillation) -> str:
 
 
 def describe(cfg: DictConfig, settings: Settings, data: str) -> dict[str, Any]:
-    """What the student's lvis.json says of it, and what makes two runs the same run."""
+    """What the student's lvis.json says of it."""
     return {
         "task": cfg.task.name,
         "vae": cfg.vae.name,
@@ -247,20 +251,6 @@ def lost_a_process(error: RuntimeError) -> bool:
     return isinstance(error, torch.distributed.DistBackendError) or any(
         sign in str(error) for sign in signs
     )
-
-
-def check_same_run(found: dict[str, Any], wanted: dict[str, Any], output: Path) -> None:
-    """Whether a checkpoint may be continued with this configuration.
-
-    Raises:
-        UserError: it was another run's.
-    """
-    for key in IDENTITY:
-        if found.get(key) != wanted[key]:
-            raise UserError(
-                f"{output} holds a run with {key}={found.get(key)}, not {wanted[key]}: choose "
-                "another hydra.run.dir, or remove the folder"
-            )
 
 
 def build_logger(cfg: DictConfig) -> Logger | bool:

@@ -91,12 +91,6 @@ def test_a_signal_saves_and_ends_the_run_at_a_step_boundary(weights, tmp_path):
     assert (tmp_path / "checkpoints" / f"step_{metrics['step']:08d}").exists()
 
 
-def test_another_runs_folder_is_refused(weights, tmp_path):
-    train(configuration(weights, tmp_path, "trainer.validate_every=0", "trainer.max_steps=1"))
-    with pytest.raises(UserError, match="holds a run with parametrization=flow, not residual"):
-        train(configuration(weights, tmp_path, "distill.parametrization=residual"))
-
-
 @pytest.mark.parametrize(
     ("override", "sentence"),
     [
