@@ -6,6 +6,7 @@ Run again with the same arguments, it resumes.
 import logging
 import traceback
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from lvis.distill.validation import Validation
 from lvis.errors import UserError, of_the_machine
 from lvis.files import write_text
 from lvis.train.identity import check_same_run, identity
+from lvis.train.lock import locked
 
 
 def train(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
@@ -56,17 +58,10 @@ def train(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
     output = Path(cfg.output)
     datamodule = open_data(cfg)
     about, run = describe(cfg, settings, datamodule.identity), identity(cfg, datamodule.identity)
-    resumed = checkpoints.load_newest(output / "checkpoints")
-    if resumed is not None:
-        check_same_run(resumed.run, run, output, cfg.continue_changed)
-    module = Distillation(build_losses(cfg, settings))
-    if resumed is not None:
-        module.resume(resumed, later=cfg.trainer.strategy == "fsdp")
-    datamodule.set_position(module.step)
-
+    folder = output / "checkpoints"
+    max_steps = cfg.trainer.max_steps
     quieten_lightning()
     with heeding_signals() as preemption:
-        max_steps = cfg.trainer.max_steps
         journal = Journal(output / "metrics.jsonl")
         reporting = Reporting(journal, max_steps, cfg.trainer.log_every)
         validation = Validation(
@@ -76,7 +71,6 @@ def train(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
             cfg.trainer.validation_clips,
             max_steps,
         )
-        folder = output / "checkpoints"
         saving = Checkpointing(
             folder,
             output / "student",
@@ -93,17 +87,19 @@ def train(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
                 1, SpikeGuard(folder, cfg.trainer.spike_factor, cfg.trainer.most_spikes)
             )
         trainer = build_trainer(cfg, callbacks)
-        if trainer.is_global_zero:
-            journal.begin(module.step, trainer.loggers)
-            for logger in trainer.loggers:
-                logger.log_hyperparams(hyperparameters(cfg))
-            found = resumed.folder if resumed else None
-            console.print(plan_table(cfg, module, trainer.world_size, found))
-        if module.step < max_steps:
-            try:
-                fit(trainer, module, datamodule, output)
-            finally:
-                reporting.close()
+        with locked(output) if trainer.is_global_zero else nullcontext():
+            module, resumed = open_module(cfg, settings, run, output)
+            datamodule.set_position(module.step)
+            if trainer.is_global_zero:
+                journal.begin(module.step, trainer.loggers)
+                for logger in trainer.loggers:
+                    logger.log_hyperparams(hyperparameters(cfg))
+                console.print(plan_table(cfg, module, trainer.world_size, resumed))
+            if module.step < max_steps:
+                try:
+                    fit(trainer, module, datamodule, output)
+                finally:
+                    reporting.close()
         if module.lost is not None and preemption.signal is None:
             raise UserError(f"{module.lost}; {_saved(module)}")
     stopped = module.step < max_steps
@@ -122,6 +118,24 @@ def train(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
         "exit_code": preemption.exit_code if stopped else 0,
     }
     return metrics, objects
+
+
+def open_module(
+    cfg: DictConfig, settings: Settings, run: dict[str, Any], output: Path
+) -> tuple[Distillation, Path | None]:
+    """The module, and the checkpoint in `output` that it continues.
+
+    Raises:
+        UserError: the folder belongs to another run, weights are missing, or no checkpoint is readable.
+    """
+    found = checkpoints.load_newest(output / "checkpoints")
+    if found is not None:
+        check_same_run(found.run, run, output, cfg.continue_changed)
+    module = Distillation(build_losses(cfg, settings))
+    if found is None:
+        return module, None
+    module.resume(found, later=cfg.trainer.strategy == "fsdp")
+    return module, found.folder
 
 
 def build_trainer(cfg: DictConfig, callbacks: list[Callback]) -> Trainer:
