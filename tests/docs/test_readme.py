@@ -1,4 +1,4 @@
-"""The README says what is so: its tree is there, its commands compose, its links lead somewhere."""
+"""The README and the tree of docs/architecture.md are true: paths exist, commands compose, links lead somewhere."""
 
 import re
 import shlex
@@ -11,11 +11,12 @@ from lvis.cli.literal_paths import literal
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+ARCHITECTURE = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
 
 
 def tree_paths() -> list[str]:
     """The paths named in the section "The tree", from their names and indentations."""
-    section = README.split("## The tree\n")[1].split("\n## ")[0]
+    section = ARCHITECTURE.split("## The tree\n")[1].split("\n## ")[0]
     paths, parents = [], []
     for line in section.splitlines():
         found = re.match(r"( {4,})(\S+)", line)
@@ -73,6 +74,10 @@ def test_every_command_composes(entry, overrides):
             key, value = override.split("=", 1)
             if key in ("input", "output", "mask"):
                 assert cfg[key] == value
+
+
+def test_readme_is_for_somebody_with_two_minutes():
+    assert len(README.split()) < 900
 
 
 def test_readme_shows_a_command_of_every_main_entry_point():
