@@ -16,6 +16,7 @@ from lvis.data.frames import IMAGE_SUFFIXES, natural_key, to_video
 from lvis.data.synthetic import SyntheticVideos
 from lvis.data.video import open_source
 from lvis.errors import UserError
+from lvis.evaluate.contents import content_digest
 from lvis.restore.measuring import fit_to
 
 SYNTHETIC_CLIPS = 8
@@ -24,10 +25,14 @@ VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi")
 
 @dataclass(frozen=True)
 class NamedClip:
-    """A clip that is read when it is asked for: `load()` gives (1, 3, T, H, W) in [-1, 1]."""
+    """A clip that is read when it is asked for: `load()` gives (1, 3, T, H, W) in [-1, 1].
+
+    `content()` is a digest of the file or folder it comes from; "" of synthetic ones, which their name and seed tell.
+    """
 
     name: str
     load: Callable[[], Tensor]
+    content: Callable[[], str] = str
 
 
 def list_clips(
@@ -89,7 +94,7 @@ def _expand(path: str, frames: int, size: tuple[int, int]) -> list[NamedClip]:
     if place.suffix == ".tar":
         return _of_shard(place, frames, size)
     if not place.is_dir() or _holds_images(place):
-        return [NamedClip(place.stem, partial(_read, path, path, frames, size))]
+        return [NamedClip(place.stem, partial(_read, path, path, frames, size), _content(place))]
     inside = sorted(
         (p for p in place.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES or _holds_images(p)),
         key=lambda p: natural_key(p.name),
@@ -98,7 +103,9 @@ def _expand(path: str, frames: int, size: tuple[int, int]) -> list[NamedClip]:
         raise UserError(
             f"clips.source: {path} holds no videos and no frames; give a folder that does"
         )
-    return [NamedClip(p.stem, partial(_read, str(p), str(p), frames, size)) for p in inside]
+    return [
+        NamedClip(p.stem, partial(_read, str(p), str(p), frames, size), _content(p)) for p in inside
+    ]
 
 
 def _of_shard(shard: Path, frames: int, size: tuple[int, int]) -> list[NamedClip]:
@@ -112,9 +119,15 @@ def _of_shard(shard: Path, frames: int, size: tuple[int, int]) -> list[NamedClip
             f"clips.source: {shard} has no videos ({', '.join(VIDEO_SUFFIXES)}) in it; give one with"
         )
     return [
-        NamedClip(Path(name).stem, partial(_read_member, shard, name, frames, size))
+        NamedClip(
+            Path(name).stem, partial(_read_member, shard, name, frames, size), _content(shard, name)
+        )
         for name in names
     ]
+
+
+def _content(path: Path, *inside: str) -> Callable[[], str]:
+    return lambda: ":".join((content_digest(path), *inside))
 
 
 def _is_video(member: tarfile.TarInfo) -> bool:

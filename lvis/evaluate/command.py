@@ -34,10 +34,14 @@ from lvis.metrics import Suite
 from lvis.operators import LinearOperator
 from lvis.solvers.base import Solver
 
-# what tells a row apart; "settings" is the digest of everything that its numbers follow from
+# what tells a row apart; "settings" is the digest of everything that its numbers follow from, "content" that of the
+# clip's file, and "number" its place in the list, which seeds the draws
 KEY: tuple[str, ...] = (
-    "clips", "clip", "task", "vae", "label", "solver", "settings", "method", "seed", "frames", "size",
+    "clips", "clip", "content", "number", "task", "vae", "label", "solver", "settings", "method", "seed", "frames",
+    "size",
 )  # fmt: skip
+# of which tables show the last row
+SHOWN = ("clips", "clip", "task", "vae", "label", "method")
 
 
 def evaluate(cfg: DictConfig) -> list[Row]:
@@ -62,9 +66,11 @@ def evaluate(cfg: DictConfig) -> list[Row]:
     suite = Suite(cfg.protocol.metrics, settings["metric_weights"], suffix)
     solver = build(cfg.solver)
     about = description(settings)
-    cell = digest({key: about.get(key) for key in KEY if key not in ("clip", "method")})
+    cell = digest(
+        {key: about.get(key) for key in KEY if key not in ("clip", "content", "number", "method")}
+    )
     scoring = Scoring(suite, quality, Path(cfg.output) / "features" / cell)
-    if told := overlap(before, about, solver.name):
+    if told := overlap(before, about, solver.name, {clip.name: clip.content() for clip in clips}):
         say(told)
     text = json.dumps(settings, indent=2, default=str)
     for name in ("solver", "config"):
@@ -72,7 +78,7 @@ def evaluate(cfg: DictConfig) -> list[Row]:
         if name == "solver" or not path.is_file():
             write_text(path, text)
     score_clips(cfg, clips, solver, scoring, about)
-    sets = scoring.sets(methods_of(solver), [clip.name for clip in clips])
+    sets = scoring.sets(methods_of(solver), [_distinct(clip) for clip in clips])
     keep_sets(Path(cfg.output) / "sets.jsonl", [
         {**about, "method": method, "clips_in_set": number, **found.values, "unmeasured": found.unmeasured}
         for method, (number, found) in sets.items()
@@ -122,18 +128,21 @@ def description(settings: dict) -> Row:
     }
 
 
-def overlap(rows: list[Row], about: Row, method: str) -> str:
+def overlap(rows: list[Row], about: Row, method: str, clips: dict[str, str]) -> str:
     """One sentence where `rows` has this method, task and label by other settings: one table would mix the two.
 
-    Empty for the baseline, whose rows every solver's run repeats.
+    `clips` are names with contents: rows of other ones under one name would be mixed, too. Empty for the baseline,
+    whose rows every solver's run repeats.
     """
     place = ("clips", "task", "vae", "label")
     wanted = [about[key] for key in place]
-    others = {
-        row.get("settings")
-        for row in rows
-        if [row[key] for key in place] == wanted and row["method"] == method
-    } - {about["settings"]}
+    same = [r for r in rows if [r[key] for key in place] == wanted and r["method"] == method]
+    others = {row.get("settings") for row in same} - {about["settings"]}
+    if any(clips.get(row["clip"], row.get("content")) != row.get("content") for row in same):
+        return (
+            f"results.jsonl has rows of other clips of the same names, with clips.name={about['clips']} and "
+            f"label={about['label']}; tables show the last of each: give clips.name another name to keep them apart"
+        )
     if method == BASELINE or not others:
         return ""
     return (
@@ -166,13 +175,21 @@ def score_clips(
     """Measure, restore and score this process's share of the clips, one at a time."""
     output = Path(cfg.output)
     results = output / "results.jsonl"
-    have = {row_key(row) for row in own_rows(results)}
+    before = own_rows(results)
+    have = {row_key(row): row for row in before}
+    shown = {tuple(row[key] for key in SHOWN): row_key(row) for row in before}
     truth, told = operators(cfg)
     share = range(cfg.process.rank, len(clips), cfg.process.count)
     for index in track(share, description=f"{cfg.task.name} {cfg.vae.name}", unit="clips"):
         clip = clips[index]
-        here = {**about, "clip": clip.name}
-        if all(row_key({**here, "method": method}) in have for method in methods_of(solver)):
+        here = {**about, "clip": clip.name, "content": clip.content(), "number": index}
+        keys = [row_key({**here, "method": method}) for method in methods_of(solver)]
+        if all(key in have for key in keys):
+            # tables show the last row of each clip, which may be that of other weights
+            again = [have[key] for key in keys]
+            hidden = [r for r in again if shown[tuple(r[name] for name in SHOWN)] != row_key(r)]
+            if hidden:
+                append(results, hidden)
             continue
         clean = clip.load()
         # the number in the whole list seeds the draw, so that shares of several processes agree with one
@@ -186,7 +203,7 @@ def score_clips(
             known = told.realise(clean.shape, generator)
         restored = compare(known, y, clean, solver, cfg.seed, cfg.prompt)
         with torch.inference_mode():
-            scores = scoring.clip(clip.name, restored, clean, fixed, y)
+            scores = scoring.clip(_distinct(clip), restored, clean, fixed, y)
         rows = [
             {
                 **here,
@@ -263,6 +280,11 @@ def write_tables(cfg: DictConfig, suite: Suite) -> list[Row]:
     if rows:
         console.print((output / f"table_{cfg.label}.md").read_text(encoding="utf-8"), markup=False)
     return rows
+
+
+def _distinct(clip: NamedClip) -> str:
+    content = clip.content()
+    return f"{clip.name}_{digest(content)}" if content else clip.name
 
 
 def row_key(row: Row) -> tuple:

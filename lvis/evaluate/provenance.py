@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lvis.demo.facts import facts
+from lvis.evaluate.contents import contents
 
 # where a run writes and which share of the clips it takes change no number
 _NO_SETTINGS = ("output", "process", "compare_with", "confidence")
@@ -29,9 +30,13 @@ def config_digest(settings: dict[str, Any]) -> str:
 
 
 def row_digest(settings: dict[str, Any]) -> str:
-    """Of what the numbers of one clip follow from: rows with another are computed again."""
+    """Of what the numbers of one clip follow from: rows with another are computed again.
+
+    A path counts with what it holds now: weights that were trained on, or a mask that was drawn again, are others.
+    """
     wanted = {key: settings.get(key) for key in _OF_A_ROW}
-    return digest({**wanted, "operator": settings["task"]["operator"]})
+    wanted["operator"] = settings["task"]["operator"]
+    return digest({**wanted, "contents": contents(wanted)})
 
 
 @cache

@@ -43,7 +43,10 @@ class Scoring:
         operator: LinearOperator,
         y: Tensor,
     ) -> dict[str, Scores]:
-        """Method -> its scores on the clip `name`, measured as y by the true `operator`; features are written."""
+        """Method -> its scores on the clip, measured as y by the true `operator`; features are written.
+
+        `name` distinguishes clips by their content, too: features of another clip of one name are never taken for its.
+        """
         reference = self._compressed(clean)
         self._keep_features(REFERENCE, name, reference)
         found = {}
