@@ -30,6 +30,12 @@ class Diverged(UserError):
     """A training whose weights are no longer worth keeping: the checkpoints before are."""
 
 
+def reason_of(error: BaseException) -> str:
+    """What FFmpeg or the system says, in lower case."""
+    strerror = getattr(error, "strerror", None)
+    return (strerror or str(error) or type(error).__name__).lower()
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an allocation failed, on the CPU or on a GPU."""
     # torch.OutOfMemoryError by name, for this module imports nothing; the CPU's allocator has none

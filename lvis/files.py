@@ -81,6 +81,14 @@ def check_place(path: str | Path, is_file: bool = True) -> None:
         raise UserError(f"{path} is a folder; name a file")
 
 
+def check_free(path: str | Path, overwrite: bool) -> None:
+    """Raises UserError when a file is there already and `overwrite` is false: nothing is replaced unasked."""
+    if not overwrite and Path(path).is_file():
+        raise UserError(
+            f"{path} exists already; add overwrite=true to replace it, or name another output"
+        )
+
+
 def remove_partial(folder: str | Path, name: str | None = None) -> None:
     """Remove what processes that were killed inside `replacing` left in `folder`.
 

@@ -99,6 +99,7 @@ class Restorer:
         *,
         mask: Mask | None = None,
         output: str | os.PathLike[str] | None = None,
+        overwrite: bool = False,
         prompt: str = "",
         seed: int = 0,
     ) -> "Frames | np.ndarray | Path":
@@ -111,6 +112,7 @@ class Restorer:
                 (B, 1, T, H, W), or the path of an image, a folder of images or a video.
             output: where to write the restored video of a path, in constant memory, with its frame
                 rate and sound.
+            overwrite: whether a file `output` that is there already is replaced.
             prompt: what the video shows; "" is the null prompt.
             seed: of whatever the solver draws.
 
@@ -122,7 +124,7 @@ class Restorer:
             UserError: a measurement, mask or output that does not fit.
         """
         if isinstance(measurement, str | os.PathLike):
-            return self._file(os.fspath(measurement), mask, output, prompt, seed)
+            return self._file(os.fspath(measurement), mask, output, overwrite, prompt, seed)
         if output is not None:
             raise UserError("output is for measurements given as a path; save the result yourself")
         video = _to_video(measurement)
@@ -184,6 +186,7 @@ class Restorer:
         path: str,
         mask: Mask | None,
         output: str | os.PathLike[str] | None,
+        overwrite: bool,
         prompt: str,
         seed: int,
     ) -> np.ndarray | Path:
@@ -196,6 +199,7 @@ class Restorer:
                         raise UserError(f"{path} is too long to be held in memory; give output=")
             return np.asarray(self(np.stack(frames), mask=mask, prompt=prompt, seed=seed))
         keys = plain(self._config) | {"input": path, "output": os.fspath(output), "seed": seed}
+        keys["overwrite"] = overwrite or keys["overwrite"]
         settings = Settings.of(keys)
         with open_source(path, most_pixels=settings.max_pixels) as source:
             size = (source.info.height, source.info.width)

@@ -13,8 +13,7 @@ import numpy as np
 
 from lvis.data.colour import quarter_turns, upright_rgb
 from lvis.data.frames import DEFAULT_RATE, IMAGE_SUFFIXES
-from lvis.data.video import reason_of
-from lvis.errors import UserError
+from lvis.errors import UserError, reason_of
 from lvis.untrusted import MOST_PIXELS, limit_decoder, open_image, open_video
 
 log = logging.getLogger(__name__)

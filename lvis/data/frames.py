@@ -42,6 +42,7 @@ class FrameSource(Protocol):
     """Frames, uint8 (H, W, 3) RGB, one at a time; a context manager that closes its source."""
 
     info: VideoInfo
+    notes: list[str]  # sentences for the user, more of them as frames are read
 
     def __iter__(self) -> Iterator[np.ndarray]: ...
     def __enter__(self) -> Self: ...
@@ -50,6 +51,8 @@ class FrameSource(Protocol):
 
 class FrameSink(Protocol):
     """Takes frames, uint8 (H, W, 3) RGB; the output appears when the context ends well."""
+
+    notes: list[str]  # sentences for the user, from the first frame on
 
     def write(self, frame: np.ndarray) -> None: ...
     def __enter__(self) -> Self: ...
@@ -140,6 +143,7 @@ class FolderReader:
         most_pixels: int = MOST_PIXELS,
     ) -> None:
         self.folder, self.most_pixels = Path(folder), most_pixels
+        self.notes: list[str] = []
         self.names = image_names(self.folder)
         height, width = read_image(self.folder / self.names[0], most_pixels).shape[:2]
         self.info = VideoInfo(height, width, rate or DEFAULT_RATE, len(self.names))
@@ -166,6 +170,7 @@ class FolderWriter:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
+        self.notes: list[str] = []
         check_folder_is_free(self.folder)
         self._partial = self.folder.with_name(f".{self.folder.name}.{os.getpid()}.partial")
         self._count = 0

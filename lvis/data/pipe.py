@@ -29,6 +29,7 @@ class RawReader:
         if size is None:
             raise UserError("input=- needs the size of the raw frames; add raw.size=[HEIGHT,WIDTH]")
         self.info = VideoInfo(size[0], size[1], rate or DEFAULT_RATE)
+        self.notes: list[str] = []
         self._stream = stream or sys.stdin.buffer
 
     def __iter__(self) -> Iterator[np.ndarray]:
@@ -64,6 +65,7 @@ class RawWriter:
     """
 
     def __init__(self, stream: BinaryIO | None = None) -> None:
+        self.notes: list[str] = []
         self._stream = stream or sys.stdout.buffer
         self._count = 0
 

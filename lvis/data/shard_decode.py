@@ -12,8 +12,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 from torch import Tensor
 
+from lvis.data.colour import upright_rgb
 from lvis.data.shard_format import EMBEDDING, VIDEO_CHECKSUM
-from lvis.data.video import upright_rgb
 
 CONTAINERS = {"mp4": "mp4", "mkv": "matroska"}
 CODECS = ("h264", "ffv1")

@@ -11,7 +11,7 @@ import av
 from av.audio.resampler import AudioResampler
 from av.container import InputContainer, OutputContainer
 
-from lvis.errors import UserError
+from lvis.errors import UserError, reason_of
 from lvis.untrusted import open_video
 
 _OUT_OF_STEP = Fraction(1, 10)  # seconds; a clock that goes back by more was set anew
@@ -28,15 +28,19 @@ class SoundCopy:
     Give it the source before the output's header is written (adding its first frame): streams are
     added then. Each stream's whole chain, header to trailer, is tried in memory first. Streams that
     the container does not take are encoded as AAC (.mp4, .mov, .m4v) or FLAC (.mkv); those that
-    cannot be decoded either are left out. `notes` says so in sentences, and what failed later.
-    `refused` lists the codecs of the streams that were left out. Times are relative to `begins`, the
-    seconds at which the first frame is shown, which in a recording that was cut is later than its
-    first packet; sound that ends before is left out. A clock that jumps back is held: no sound is ever earlier than
-    the one before. No failure of sound raises, except of the place that is written to.
+    cannot be decoded either are left out. `notes`, a list that may be given, says so in sentences,
+    and what failed later. Times are relative to `begins`, the seconds at which the first frame is
+    shown, which in a recording that was cut is later than its first packet; sound that ends before
+    is left out. A clock that jumps back is held: no sound is ever earlier than the one before. No
+    failure of sound raises, except of the place that is written to.
     """
 
     def __init__(
-        self, source: str | Path, output: OutputContainer, begins: float | None = None
+        self,
+        source: str | Path,
+        output: OutputContainer,
+        begins: float | None = None,
+        notes: list[str] | None = None,
     ) -> None:
         self._path = Path(source)
         self._source = open_video(source)
@@ -46,8 +50,7 @@ class SoundCopy:
         self._last: dict[int, int] = {}
         self._ends: dict[int, Fraction] = {}
         self._moved: dict[int, Fraction] = {}
-        self.refused: list[str] = []
-        self.notes: list[str] = []
+        self.notes = [] if notes is None else notes
         for number, stream in enumerate(self._source.streams.audio):
             self._add(number, stream, output)
         self._packets = self._read()
@@ -79,7 +82,10 @@ class SoundCopy:
                 f"it is encoded as {codec.upper()}"
             )
         else:
-            self.refused.append(name)
+            self.notes.append(
+                f"this container does not take the sound's codec {name}, and it cannot be encoded "
+                "anew; that sound is left out"
+            )
 
     def _pass_on(self, packet: av.Packet, output: OutputContainer) -> None:
         index = packet.stream.index
@@ -104,7 +110,7 @@ class SoundCopy:
                 raise
             self._copies.pop(index, None)
             self._encoders.pop(index, None)
-            self.notes.append(f"the sound of {self._path} ends early ({_reason(error)})")
+            self.notes.append(f"the sound of {self._path} ends early ({reason_of(error)})")
 
     def _read(self) -> Iterator[tuple[float, av.Packet]]:
         """Packets with their time in seconds after the video's start, which becomes their zero."""
@@ -122,7 +128,7 @@ class SoundCopy:
                     continue
                 yield float(packet.dts * packet.time_base), packet
         except (av.FFmpegError, OSError, ValueError) as error:
-            self.notes.append(f"the sound of {self._path} ends early ({_reason(error)})")
+            self.notes.append(f"the sound of {self._path} ends early ({reason_of(error)})")
 
     def _join(self, packet: av.Packet) -> None:
         """Let a clock that jumps back go on from where the stream had come to."""
@@ -224,7 +230,3 @@ def _start(container: InputContainer) -> float:
     if video is None or video.start_time is None or video.time_base is None:
         return 0.0
     return float(video.start_time * video.time_base)
-
-
-def _reason(error: BaseException) -> str:
-    return (getattr(error, "strerror", None) or str(error) or type(error).__name__).lower()

@@ -1,19 +1,16 @@
 """Video files in constant memory, and the choice between file, folder and pipe."""
 
-import contextlib
 from collections.abc import Generator, Iterator
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import av
 import numpy as np
 from av.stream import Disposition
-from av.video.reformatter import ColorRange
 
-from lvis.data.colour import BT709, quarter_turns, to_picture, upright_rgb, wide_colours
-from lvis.data.complete import check_complete
+from lvis.data.colour import quarter_turns, upright_rgb, wide_colours
+from lvis.data.complete import check_complete, signs_of_a_cut
 from lvis.data.frames import (
     DEFAULT_RATE,
     FolderReader,
@@ -21,22 +18,17 @@ from lvis.data.frames import (
     FrameSink,
     FrameSource,
     VideoInfo,
-    cannot_write,
     check_folder_is_free,
     check_frame_size,
 )
 from lvis.data.gamut import described
 from lvis.data.pipe import RawReader, RawWriter
-from lvis.data.sound import SoundCopy
-from lvis.errors import UserError
-from lvis.files import check_place, replacing
+from lvis.data.video_writer import DEFAULT_QUALITY, ENCODERS, VideoWriter
+from lvis.errors import UserError, reason_of
+from lvis.files import check_place
 from lvis.untrusted import MOST_PIXELS, limit_decoder, open_video
 
-DEFAULT_QUALITY = (
-    18  # x264's constant rate factor: visually lossless, about 4 times smaller than at 8
-)
 _HIGHEST_RATE = 1000  # frames per second; what a header says beyond it is a clock's
-ENCODERS = {".mp4": "libx264", ".mov": "libx264", ".m4v": "libx264", ".mkv": "ffv1"}
 
 
 def open_source(
@@ -71,7 +63,7 @@ def open_sink(
     sound_from: str | None = None,
 ) -> FrameSink:
     """A video file (.mp4 .mov .m4v: H.264; .mkv: lossless FFV1), a folder of PNGs (no suffix), or
-    `-`: raw rgb24.
+    `-`: raw rgb24. A file that is there already is replaced at the end.
 
     `info` gives the frame rate and the pixel aspect; the size is that of the first frame.
 
@@ -108,8 +100,8 @@ class VideoReader:
     at a time.
 
     Iterate once. Sound, data and further video streams are passed over. `drift` is how many frames
-    the file's own times have strayed so far from an even `info.rate`; `note` says, if there is
-    anything to say, how the colours are converted.
+    the file's own times have strayed so far from an even `info.rate`; `notes` says in sentences what
+    is done to the pictures, and that a file has been cut off.
 
     Raises:
         UserError: not a video, no video stream, cut short, a frame that cannot be decoded or that has
@@ -119,7 +111,7 @@ class VideoReader:
     def __init__(self, path: str | Path, most_pixels: int = MOST_PIXELS) -> None:
         self.path = Path(path)
         self.drift = 0.0
-        self.note = ""
+        self.notes: list[str] = []
         self._sideways = False
         self._began: float | None = None
         try:
@@ -136,6 +128,8 @@ class VideoReader:
             self._stream.thread_type = "AUTO"
             limit_decoder(path, self._stream, most_pixels)
             check_complete(self.path, self._stream)
+            self._cut = signs_of_a_cut(self.path, self._container.format.name)
+            self.notes += self._cut
             self._rate = rate_of(self._container, self._stream)
             self._frames = self._decode()
             self._first = next(self._frames, None)
@@ -172,14 +166,25 @@ class VideoReader:
                 self._sideways = quarter_turns(frame) % 2 == 1
                 self._follow(frame, position)
                 if not position and (wide := wide_colours(frame)):
-                    self.note = described(wide)
+                    self.notes.append(described(wide))
                 yield upright_rgb(frame)
                 position += 1
+            self._check_count(position)
         except av.FFmpegError as error:
+            if position and self._cut and not self._goes_on():
+                return  # the last frame, of which a part is missing
             raise UserError(
                 f"{self.path} is broken at frame {position} ({reason_of(error)}); "
                 "repair it or cut it there"
             ) from error
+
+    def _goes_on(self) -> bool:
+        return any(packet.size for packet in self._container.demux(self._stream))
+
+    def _check_count(self, read: int) -> None:
+        promised = self._count() or 0
+        if promised - read > max(2, promised // 50):
+            self.notes.append(f"it promises {promised} frames, and {read} could be read")
 
     def _follow(self, frame: av.VideoFrame, position: int) -> None:
         seconds = self._seconds(frame)
@@ -203,139 +208,6 @@ class VideoReader:
         return None
 
 
-class VideoWriter:
-    """Frames into a video file that appears, complete and with its sound, when the context ends
-    without an error.
-
-    H.264 with the constant rate factor `quality` (0 best, 51 worst) in 4:2:0, or 4:4:4 where a side
-    is odd; .mkv is lossless FFV1. Colours are BT.709 and tagged so. `sound_from` is the file whose
-    sound is carried (see `SoundCopy`); `sound_refused` then lists the codecs that were left out, and
-    `sound_notes` says what else happened to it. `sound_begins` is the time in that file, in seconds,
-    at which the first frame is shown; None: where its pictures begin.
-
-    Raises:
-        UserError: the place cannot be written or the disk is full.
-    """
-
-    def __init__(
-        self,
-        path: str | Path,
-        rate: Fraction,
-        quality: int = DEFAULT_QUALITY,
-        sound_from: str | None = None,
-        aspect: Fraction = Fraction(1),
-        sound_begins: float | None = None,
-    ) -> None:
-        self.path = Path(path)
-        self.rate, self.quality, self.aspect = rate, quality, aspect
-        self.sound_refused: list[str] = []
-        self.sound_notes: list[str] = []
-        self._sound_from, self._sound_begins = sound_from, sound_begins
-        self._sound: SoundCopy | None = None
-        self._exits = contextlib.ExitStack()
-        self._container: av.container.OutputContainer | None = None
-        self._count = 0
-
-    def write(self, frame: np.ndarray) -> None:
-        with self._system_errors():
-            if self._container is None:
-                self._open(*frame.shape[:2])
-            assert self._container is not None
-            picture = to_picture(frame, self._stream, self._count)
-            self._container.mux(self._stream.encode(picture))
-            self._count += 1
-            if self._sound is not None:
-                self._sound.until(float(self._count / self.rate), self._container)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if error is None:
-            try:
-                with self._system_errors():
-                    self._finish()
-            except BaseException as late:
-                self._close(late)
-                raise
-        self._close(error)
-
-    def _open(self, height: int, width: int) -> None:
-        partial = self._exits.enter_context(replacing(self.path))
-        codec = ENCODERS[self.path.suffix.lower()]
-        self._container = av.open(f"file:{partial}", "w")
-        self._stream = add_video_stream(
-            self._container, codec, self.rate, (height, width), self.quality
-        )
-        context = self._stream.codec_context
-        context.sample_aspect_ratio = self.aspect
-        context.color_primaries = context.color_trc = BT709
-        if self._sound_from is not None:
-            self._sound = SoundCopy(self._sound_from, self._container, self._sound_begins)
-            self.sound_refused = self._sound.refused
-            self.sound_notes = self._sound.notes
-
-    def _finish(self) -> None:
-        if self._container is None:
-            return
-        self._container.mux(self._stream.encode(None))
-        if self._sound is not None:
-            self._sound.until(float("inf"), self._container)
-        self._container.close()
-
-    def _close(self, error: BaseException | None) -> None:
-        """Close everything; without an error the file takes its name, with one it is removed."""
-        with contextlib.suppress(av.FFmpegError, OSError):
-            if self._container is not None:
-                self._container.close()
-        if self._sound is not None:
-            self._sound.close()
-        if error is None:
-            self._exits.close()
-        else:
-            # the error is on its way up already
-            with contextlib.suppress(UserError):
-                self._exits.__exit__(type(error), error, error.__traceback__)
-
-    @contextlib.contextmanager
-    def _system_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise cannot_write(self.path, error) from error
-        except av.FFmpegError as error:
-            raise UserError(f"cannot encode {self.path}: {reason_of(error)}") from error
-
-
-def add_video_stream(
-    container: av.container.OutputContainer,
-    codec: str,
-    rate: Fraction,
-    size: tuple[int, int],
-    quality: int = DEFAULT_QUALITY,
-) -> av.VideoStream:
-    """A stream of `codec` ("libx264" or "ffv1") for frames of `size` (H, W), tagged as BT.709."""
-    stream = container.add_stream(codec, rate=rate)
-    assert isinstance(stream, av.VideoStream)
-    stream.height, stream.width = size
-    if codec == "libx264":
-        stream.pix_fmt = "yuv444p" if size[0] % 2 or size[1] % 2 else "yuv420p"
-        stream.options = {"crf": str(quality)}
-        context = stream.codec_context
-        context.colorspace = context.color_primaries = context.color_trc = BT709
-        context.color_range = ColorRange.MPEG
-    else:
-        stream.pix_fmt = "bgr0"
-        # version 3 has a checksum a slice, by which a decoder notices that a bit has flipped
-        stream.options = {"level": "3", "slicecrc": "1"}
-    return stream
-
-
 def main_stream(container: av.container.InputContainer) -> av.VideoStream:
     """The video stream that a player shows: the default one, and no cover picture."""
     streams = [
@@ -356,9 +228,3 @@ def rate_of(container: av.container.InputContainer, stream: av.VideoStream) -> F
     if stream.start_time is None:
         rates.reverse()
     return next((Fraction(r) for r in rates if r and 0 < r <= _HIGHEST_RATE), DEFAULT_RATE)
-
-
-def reason_of(error: BaseException) -> str:
-    """What FFmpeg or the system says, in lower case."""
-    strerror = getattr(error, "strerror", None)
-    return (strerror or str(error) or type(error).__name__).lower()

@@ -11,9 +11,10 @@ import numpy as np
 from av.video.reformatter import Interpolation
 from PIL import Image
 
+from lvis.data.colour import upright_rgb
+from lvis.data.complete import check_complete
 from lvis.data.frames import DEFAULT_RATE, image_names, read_image
-from lvis.data.video import check_complete, reason_of, upright_rgb
-from lvis.errors import UserError
+from lvis.errors import UserError, reason_of
 from lvis.untrusted import check_size, limit_decoder, open_image, open_video
 
 THUMBNAIL = (36, 64)  # height, width

@@ -6,7 +6,8 @@ from fractions import Fraction
 import av
 import numpy as np
 
-from lvis.data.video import add_video_stream, to_picture
+from lvis.data.colour import to_picture
+from lvis.data.video_writer import add_video_stream
 
 _CONTAINERS = {"h264": ("mp4", "libx264"), "ffv1": ("matroska", "ffv1")}
 

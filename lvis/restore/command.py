@@ -43,8 +43,6 @@ def restore(cfg: DictConfig) -> Outcome:
         source = exits.enter_context(
             open_source(settings.input, settings.raw_size, settings.raw_rate, settings.max_pixels)
         )
-        if isinstance(source, VideoReader) and source.note:
-            say(f"{settings.input}: {source.note}")
         operator = build(cfg.task.operator)
         size, solved_size = sizes(source.info, operator, settings)
         operator = realised(operator, solved_size, settings, source.info.count)

@@ -1,9 +1,9 @@
 """One clip through one stream: read, measure, restore, score, write."""
 
 import contextlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -14,12 +14,12 @@ from torch import Tensor
 
 from lvis.cli.progress import FrameProgress, say
 from lvis.data.frames import FrameSink, FrameSource, VideoInfo, to_frames, to_video
-from lvis.data.video import VideoWriter, open_sink
+from lvis.data.video import open_sink
 from lvis.files import replacing
 from lvis.restore.comparison import SideBySide
 from lvis.restore.measuring import FrameQueue, Observation, Observer, blocks_of, fit_to
 from lvis.restore.scores import Scores
-from lvis.restore.settings import Settings
+from lvis.restore.settings import Settings, mask_path
 from lvis.solvers.base import Solver, Stream, pad_to
 
 Size = tuple[int, int]
@@ -66,6 +66,8 @@ class Run:
         self._queues = {name: FrameQueue() for name in ("visible", "inverse", "clean")}
         self._scores = Scores()
         self._sinks: dict[str, FrameSink] = {}
+        self._sources: dict[str, FrameSource] = {}
+        self._said: set[tuple[str, str]] = set()
         self._mask_image: np.ndarray | None = None
         captions = ["measurement", f"restored ({solver.name})"] + ["original"] * settings.degrade
         self._side_by_side = SideBySide(captions, *size)
@@ -91,16 +93,7 @@ class Run:
     ) -> None:
         self._exits.__exit__(kind, error, traceback)
         if kind is None:
-            for name, sink in self._sinks.items():
-                if not isinstance(sink, VideoWriter):
-                    continue
-                for note in dict.fromkeys(sink.sound_notes):
-                    say(f"the {name} video: {note}")
-                if sink.sound_refused:
-                    say(
-                        f"the {name} video cannot carry sound as {', '.join(sink.sound_refused)}, "
-                        "and it cannot be encoded anew; that sound is left out"
-                    )
+            self._say_notes()
 
     def through(self, source: FrameSource) -> Outcome:
         """Restore all of the source's frames."""
@@ -109,6 +102,8 @@ class Run:
         )
         if whole:
             say("this task reads future frames, so the whole clip is held in memory")
+        self._sources[self.settings.input] = source
+        self._say_notes()
         for frames in blocks_of(source, self._block_size, whole):
             observation = self._observe(frames)
             for restored in self.stream.push(observation.measurement):
@@ -126,7 +121,7 @@ class Run:
 
     def _open(self, name: str, path: str) -> None:
         sound = self.settings.input if self.settings.input != "-" else None
-        if sound is not None and Path(sound).is_dir():
+        if sound is not None and os.path.isdir(sound):
             sound = None
         sink = open_sink(path, self.info, self.settings.quality, sound)
         self._sinks[name] = self._exits.enter_context(sink)
@@ -169,6 +164,17 @@ class Run:
     def _write(self, name: str, pictures: np.ndarray | Iterator[np.ndarray]) -> None:
         for picture in pictures:
             self._sinks[name].write(picture)
+        self._say_notes()
+
+    def _say_notes(self) -> None:
+        """Say what sources and sinks have noted since the last time, each sentence once."""
+        named = {f"the {name} video": sink.notes for name, sink in self._sinks.items()}
+        named |= {name: source.notes for name, source in self._sources.items()}
+        for name, notes in named.items():
+            for note in notes:
+                if (name, note) not in self._said:
+                    self._said.add((name, note))
+                    say(f"{name}: {note}")
 
     def _save_mask(self, observed: Tensor | None) -> None:
         if observed is None:
@@ -188,9 +194,3 @@ class Run:
             return
         with replacing(mask_path(self.settings.save_measurement, video=False)) as partial:
             Image.fromarray(self._mask_image).save(partial)
-
-
-def mask_path(measurement: str, video: bool) -> str:
-    """Where a saved measurement's mask goes: beside it; lossless video for a mask a frame."""
-    path = Path(measurement)
-    return str(path.with_name(f"{path.stem}_mask{'.mkv' if video else '.png'}"))

@@ -7,7 +7,7 @@ from typing import Any
 
 from lvis.data.video import check_output_name
 from lvis.errors import UserError
-from lvis.files import check_place
+from lvis.files import check_free, check_place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +22,7 @@ class Settings:
     output: str
     degrade: bool
     compare: bool
+    overwrite: bool
     save_measurement: str | None
     report: str | None
     mask: str | None
@@ -48,6 +49,7 @@ class Settings:
             ),
             degrade=_flag(keys, "degrade"),
             compare=_flag(keys, "compare"),
+            overwrite=_flag(keys, "overwrite"),
             save_measurement=_optional_path(keys, "save_measurement"),
             report=_optional_path(keys, "report"),
             mask=_optional_path(keys, "mask"),
@@ -96,6 +98,7 @@ class Settings:
             )
         if self.report:
             check_place(self.report)
+            check_free(self.report, self.overwrite)
         given = [path for path in (self.input, self.mask, self.report) if path and path != "-"]
         taken = {Path(path).resolve() for path in given}
         for path in self.outputs():
@@ -105,6 +108,16 @@ class Settings:
                     f"{path} is both read and written, or written twice; name another output"
                 )
             taken.add(Path(path).resolve())
+            check_free(path, self.overwrite)
+        for video in (True, False):
+            if self.save_measurement:
+                check_free(mask_path(self.save_measurement, video), self.overwrite)
+
+
+def mask_path(measurement: str, video: bool) -> str:
+    """Where a saved measurement's mask goes: beside it; lossless video for a mask a frame."""
+    path = Path(measurement)
+    return str(path.with_name(f"{path.stem}_mask{'.mkv' if video else '.png'}"))
 
 
 def _path(keys: dict[str, Any], name: str, meaning: str) -> str:

@@ -20,6 +20,7 @@ from lvis.cli.progress import FrameProgress, say
 from lvis.data.frames import VideoInfo
 from lvis.data.video import check_output_name, open_sink, open_source
 from lvis.errors import UserError
+from lvis.files import check_free
 from lvis.operators.mask_files import load_mask
 from lvis.warp import Pinhole, Trajectory, View, backward_warp, forward_warp
 from lvis.warp.arrays import depth_frames, warp_frames
@@ -48,6 +49,7 @@ def warp(cfg: DictConfig) -> Warped:
     video, mask = folder / f"warped.{cfg.format}", folder / "mask.mkv"
     for path in (video, mask):
         check_output_name(str(path))
+        check_free(path, cfg.overwrite)
         given = [cfg.input, cfg.depth, cfg.warp, cfg.mask]
         if path.resolve() in {Path(name).resolve() for name in given if name}:
             raise UserError(f"{path} is both read and written; name another output")
@@ -66,6 +68,9 @@ def warp(cfg: DictConfig) -> Warped:
             mask_sink.write(np.repeat(white[..., None], 3, axis=-1))
             missing += 1 - float(view.observed.mean())
             progress.advance(1)
+    for name, notes in ((cfg.input, source.notes), (str(video), sink.notes)):
+        for note in dict.fromkeys(notes):
+            say(f"{name}: {note}")
     warped = Warped(video, mask, progress.frames, missing / progress.frames)
     words = [f"input={video}", "task=inpaint", f"mask={mask}", "solver=avis", "output=OUT.mp4"]
     say(

@@ -56,7 +56,7 @@ def through(source: Path, target: Path) -> list[str]:
         with open_sink(str(target), reader.info, sound_from=str(source)) as sink:
             for frame in reader:
                 sink.write(frame)
-    return sink.sound_notes
+    return sink.notes
 
 
 def distance(path: Path) -> float:

@@ -188,7 +188,7 @@ def test_the_student_restores_with_the_settings_it_was_distilled_with(
     for task in ("deblur", "sr4", "inpaint"):
         status, said = run(
             "input=clip.mkv", f"output={task}.mp4", f"task={task}", "degrade=true", "report=r.json",
-            "prompt=a red disk", *student_keys,
+            "overwrite=true", "prompt=a red disk", *student_keys,
         )  # fmt: skip
         assert status == 0, said
         assert read(tmp_path / f"{task}.mp4").shape == moving_disk().shape
@@ -268,6 +268,7 @@ WRONG = {
     "bad operator key": (["input=clip.mkv", "output=o.mp4", "+task.operator.strength=1"], "GaussianBlur"),
     "bad device": (["input=clip.mkv", "output=o.mp4", "device=abacus"], "abacus"),
     "no place": (["input=clip.mkv", "output=clip.mkv/o.mp4"], "clip.mkv is not a folder"),
+    "over another file": (["input=clip.mkv", "output=copy.mkv"], "copy.mkv exists already; add overwrite=true"),
     "over the input": (["input=clip.mkv", "output=clip.mkv"], "clip.mkv"),
     "no mask": (["input=clip.mkv", "output=o.mp4", "task=inpaint"], "add mask="),
     "small mask": (["input=clip.mkv", "output=o.mp4", "task=inpaint", "mask=small.png"], "8x6"),
@@ -325,6 +326,23 @@ def test_a_varying_frame_rate_is_said(run, tmp_path):
     assert status == 0 and "varies" not in said
     status, said = run("input=uneven.mkv", "output=uneven", "solver=pinv")
     assert status == 0 and "the frame rate of uneven.mkv varies" in said
+
+
+def test_an_output_is_replaced_when_that_is_asked_for(run, clip, tmp_path):
+    (tmp_path / "out.mkv").write_bytes(b"old")
+    status, said = run("input=clip.mkv", "output=out.mkv", "solver=pinv", "overwrite=true")
+    assert status == 0, said
+    assert len(read(tmp_path / "out.mkv")) == FRAMES
+
+
+def test_odd_sides_are_said_before_the_end_and_each_sentence_once(run, tmp_path):
+    with VideoWriter(tmp_path / "odd.mkv", Fraction(24)) as writer:
+        for frame in moving_disk(height=35, width=51):
+            writer.write(frame)
+    status, said = run("input=odd.mkv", "output=out.mp4", "task=denoise", "solver=pinv")
+    assert status == 0, said
+    assert said.count("51x35 becomes 52x36") == 1
+    assert said.index("51x35 becomes") < said.index("restored 14 frames")
 
 
 def test_a_missing_student_names_the_way_out(run, clip):

@@ -1,0 +1,177 @@
+"""Frames into a video file that appears when it is whole: H.264 for .mp4, .mov and .m4v, lossless FFV1 for .mkv."""
+
+import contextlib
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import av
+import numpy as np
+from av.video.reformatter import ColorRange
+
+from lvis.data.colour import BT709, to_picture
+from lvis.data.frames import cannot_write
+from lvis.data.sound import SoundCopy
+from lvis.errors import UserError, reason_of
+from lvis.files import replacing
+
+DEFAULT_QUALITY = (
+    18  # x264's constant rate factor: visually lossless, about 4 times smaller than at 8
+)
+ENCODERS = {".mp4": "libx264", ".mov": "libx264", ".m4v": "libx264", ".mkv": "ffv1"}
+
+
+class VideoWriter:
+    """Frames into a video file that appears, complete and with its sound, when the context ends
+    without an error.
+
+    H.264 with the constant rate factor `quality` (1 best, 51 worst) in 4:2:0, which phones play: an
+    odd side gets its last row or column twice. `quality` 0 is lossless RGB. .mkv is lossless FFV1.
+    Colours are BT.709 and tagged so. `sound_from` is the file whose sound is carried (see
+    `SoundCopy`). `notes` says in sentences, from the first frame on, what differs from what was
+    asked for. `sound_begins` is the time in that file, in seconds,
+    at which the first frame is shown; None: where its pictures begin.
+
+    Raises:
+        UserError: the place cannot be written or the disk is full.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        rate: Fraction,
+        quality: int = DEFAULT_QUALITY,
+        sound_from: str | None = None,
+        aspect: Fraction = Fraction(1),
+        sound_begins: float | None = None,
+    ) -> None:
+        self.path = Path(path)
+        self.rate, self.quality, self.aspect = rate, quality, aspect
+        self.notes: list[str] = []
+        self._sound_from, self._sound_begins = sound_from, sound_begins
+        self._sound: SoundCopy | None = None
+        self._exits = contextlib.ExitStack()
+        self._container: av.container.OutputContainer | None = None
+        self._padding: tuple[tuple[int, int], ...] | None = None
+        self._count = 0
+
+    def write(self, frame: np.ndarray) -> None:
+        with self._system_errors():
+            if self._container is None:
+                self._open(*frame.shape[:2])
+            assert self._container is not None
+            picture = to_picture(self._even(frame), self._stream, self._count)
+            self._container.mux(self._stream.encode(picture))
+            self._count += 1
+            if self._sound is not None:
+                self._sound.until(float(self._count / self.rate), self._container)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is None:
+            try:
+                with self._system_errors():
+                    self._finish()
+            except BaseException as late:
+                self._close(late)
+                raise
+        self._close(error)
+
+    def _open(self, height: int, width: int) -> None:
+        partial = self._exits.enter_context(replacing(self.path))
+        codec = ENCODERS[self.path.suffix.lower()]
+        if codec == "libx264" and not self.quality:
+            codec = "libx264rgb"
+            self.notes.append(
+                "quality=0 is lossless, H.264 in RGB, which phones and QuickTime do not play; "
+                "quality=1 is as good as lossless and plays everywhere"
+            )
+        elif codec == "libx264" and (height % 2 or width % 2):
+            self._padding = ((0, height % 2), (0, width % 2), (0, 0))
+            given, (height, width) = f"{width}x{height}", (height + height % 2, width + width % 2)
+            self.notes.append(
+                f"H.264 that phones play has even sides: {given} becomes {width}x{height}, its last "
+                "row or column repeated; .mkv keeps odd sides"
+            )
+        self._container = av.open(f"file:{partial}", "w")
+        self._stream = add_video_stream(
+            self._container, codec, self.rate, (height, width), self.quality
+        )
+        context = self._stream.codec_context
+        context.sample_aspect_ratio = self.aspect
+        context.color_primaries = context.color_trc = BT709
+        if self._sound_from is not None:
+            self._sound = SoundCopy(
+                self._sound_from, self._container, self._sound_begins, self.notes
+            )
+
+    def _even(self, frame: np.ndarray) -> np.ndarray:
+        return frame if self._padding is None else np.pad(frame, self._padding, mode="edge")
+
+    def _finish(self) -> None:
+        if self._container is None:
+            return
+        self._container.mux(self._stream.encode(None))
+        if self._sound is not None:
+            self._sound.until(float("inf"), self._container)
+        self._container.close()
+
+    def _close(self, error: BaseException | None) -> None:
+        """Close everything; without an error the file takes its name, with one it is removed."""
+        with contextlib.suppress(av.FFmpegError, OSError):
+            if self._container is not None:
+                self._container.close()
+        if self._sound is not None:
+            self._sound.close()
+        if error is None:
+            self._exits.close()
+        else:
+            # the error is on its way up already
+            with contextlib.suppress(UserError):
+                self._exits.__exit__(type(error), error, error.__traceback__)
+
+    @contextlib.contextmanager
+    def _system_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
+        except av.FFmpegError as error:
+            raise UserError(f"cannot encode {self.path}: {reason_of(error)}") from error
+
+
+def add_video_stream(
+    container: av.container.OutputContainer,
+    codec: str,
+    rate: Fraction,
+    size: tuple[int, int],
+    quality: int = DEFAULT_QUALITY,
+) -> av.VideoStream:
+    """A stream of `codec` for frames of `size` (H, W), tagged as BT.709: "libx264", "libx264rgb" (lossless, with
+    `quality` 0) or "ffv1"."""
+    stream = container.add_stream(codec, rate=rate)
+    assert isinstance(stream, av.VideoStream)
+    stream.height, stream.width = size
+    if codec == "libx264":
+        stream.pix_fmt = "yuv444p" if size[0] % 2 or size[1] % 2 else "yuv420p"
+        stream.options = {"crf": str(quality)}
+        context = stream.codec_context
+        context.colorspace = context.color_primaries = context.color_trc = BT709
+        context.color_range = ColorRange.MPEG
+    elif codec == "libx264rgb":
+        stream.pix_fmt = "rgb24"
+        stream.options = {"crf": str(quality)}
+    else:
+        stream.pix_fmt = "bgr0"
+        # version 3 has a checksum a slice, by which a decoder notices that a bit has flipped
+        stream.options = {"level": "3", "slicecrc": "1"}
+    return stream
