@@ -75,17 +75,29 @@ def first_sentence(error: BaseException) -> str:
 
 
 def _unknown_key(text: str, cause: ConfigAttributeError | ConfigKeyError) -> str:
+    """Names the first part of the key that does not exist, which need not be its last."""
     found = re.search(r"Could not override '([^']*)'", text)
     full = found[1] if found else str(cause.full_key)
     parent = cause.parent_node
     known = [str(key) for key in parent] if isinstance(parent, DictConfig) else []
-    place, _, last = full.rpartition(".")
+    place = str(parent._get_full_key(None)) if isinstance(parent, DictConfig) else ""
     prefix = f"{place}." if place else ""
-    close = difflib.get_close_matches(last, known, n=1)
+    rest = full.removeprefix(prefix)
+    unknown = prefix + rest.partition(".")[0]
+    close = _close(rest.partition(".")[0], known)
     if close:
-        return f"{full} is not a key; did you mean {prefix}{close[0]}?"
+        *others, last = [prefix + key for key in close]
+        return f"{unknown} is not a key; did you mean {', '.join(others)}{' or ' * bool(others)}{last}?"
     shown = ", ".join(sorted(known))
-    return f"{full} is not a key; {f'{place} has' if place else 'there are'} {shown}"
+    return f"{unknown} is not a key; {f'{place} has' if place else 'there are'} {shown}"
+
+
+def _close(key: str, known: list[str]) -> list[str]:
+    """The keys that have all of its words in them, or else look like it."""
+    words = set(key.split("_"))
+    return [name for name in known if words <= set(name.split("_"))] or difflib.get_close_matches(
+        key, known, n=1
+    )
 
 
 def _kind(value: Any) -> str | None:

@@ -57,7 +57,7 @@ def entry(config_name: str) -> Callable[[Callable[[DictConfig], object]], Callab
 
         def main() -> None:
             if {"--help", "-h"} & set(sys.argv[1:]):
-                print(help_page(config_name, CONF))
+                show(help_page(config_name, CONF, sys.argv[1:]))
                 return
             keep_freed_memory()
             sys.argv[1:] = literal(sys.argv[1:])
@@ -159,14 +159,26 @@ def fail(error: BaseException, cause: BaseException | None = None) -> NoReturn:
     raise SystemExit(EXIT_USER_ERROR) from None
 
 
+def show(text: str) -> None:
+    """Print to standard output, which `head` may close before it has all of it."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        _discard_output()
+
+
+def _discard_output() -> None:
+    # else the interpreter complains again when it flushes at its end
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _interrupted() -> NoReturn:
     print("lvis: interrupted", file=sys.stderr)
     raise SystemExit(EXIT_INTERRUPTED) from None
 
 
 def _reader_gone() -> NoReturn:
-    # else the interpreter says so a second time when it flushes at its end
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _discard_output()
     fail(UserError("the program that reads standard output closed it; nothing more was written"))
 
 

@@ -69,8 +69,14 @@ def pretrain(cfg: DictConfig) -> dict[str, float]:
     """Train `cfg.part` and export it; returns the last validation metrics.
 
     Raises:
-        UserError: an unknown kind of part.
+        UserError: no part, or one of an unknown kind.
     """
+    if "part" not in cfg:
+        raise UserError(
+            "name the part of the tiny world to train, which takes hours: part=wan_vae, lean_vae, teacher, "
+            "causal_prior, pixel_prior or image_prior. It is written to outputs/pretrain/PART; teacher needs a "
+            "trained wan_vae, and causal_prior both"
+        )
     recipes = {
         "autoencoder": pretrain_autoencoder,
         "prior": pretrain_prior,

@@ -24,6 +24,20 @@ def test_an_argument_that_cannot_be_used_names_the_way_out(argument, said):
 
 
 @pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ("distill.student.lr=1", "distill.student is not a key; did you mean distill.student_"),
+        ("distill.timestep=3", "distill.student_timestep?"),
+        ("foo.bar=1", "foo is not a key; there are"),
+    ],
+)
+def test_an_unknown_key_is_named_at_the_level_that_lacks_it(argument, said):
+    with pytest.raises(UserError) as error:
+        compose("train", [argument])
+    assert said in str(error.value)
+
+
+@pytest.mark.parametrize(
     ("config", "argument", "said"),
     [
         ("evaluate", "clips.size=64", "clips.size=64 is not a list; give one, such as its default"),

@@ -33,3 +33,16 @@ def test_the_option_prints_the_page_and_ends_well():
     command = [sys.executable, "-m", "lvis.warp", "--help"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout.strip() == help_page("warp", CONF).strip()
+
+
+def test_training_lists_the_keys_of_distill_and_trainer():
+    page = help_page("train", CONF)
+    assert "student_learning_rate: 3.0e-3" in page and "max_steps: 1200 " in page
+    assert "accelerator: gpu" not in page
+    assert "accelerator: gpu" in help_page("train", CONF, ["trainer=fsdp", "seed=1"])
+
+
+def test_a_reader_that_stops_early_gets_no_traceback():
+    command = f"{sys.executable} -m lvis.train --help | head -2; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert done.returncode == 0 and len(done.stdout.splitlines()) == 2 and not done.stderr

@@ -76,3 +76,14 @@ def test_avis_to_the_letter_differs_in_its_correction_only():
 def test_the_papers_batch_fits_80_gb_with_a_tenth_to_spare(vae):
     cfg = compose("plan", [f"experiment=instantvir_{vae}_inpaint", "devices=8"])
     assert plan(cfg)["memory"]["peak_bytes"] < 72 * GB
+
+
+def test_a_preset_by_name_is_the_training_of_its_task_and_vae():
+    chosen, named = (
+        compose("train", [*words, "data.folder=x", "output=x"])
+        for words in (
+            ["experiment=instantvir", "task=deblur", "vae=wan"],
+            ["experiment=instantvir_wan_deblur"],
+        )
+    )
+    assert OmegaConf.to_container(chosen) == OmegaConf.to_container(named)
