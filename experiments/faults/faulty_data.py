@@ -31,7 +31,8 @@ class FaultyVideos(VideoDataModule):
         return found
 
     def train_dataloader(self) -> Any:
-        return Acting(super().train_dataloader(), self._faults(), self.position)
+        done = self.position // (self.batch_size * self.ranks()[1])
+        return Acting(super().train_dataloader(), self._faults(), done)
 
     def val_dataloader(self) -> Any:
         if any(kind == "huge" for kind, _ in self._faults()):

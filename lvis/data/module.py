@@ -31,13 +31,15 @@ class StepStream(Steps):
         rank: int = 0,
         world_size: int = 1,
         first_clip: int = 0,
+        to_the_end: bool = False,
     ) -> None:
-        super().__init__(len(videos) - first_clip, batch_size, rank, world_size)
+        super().__init__(len(videos) - first_clip, batch_size, rank, world_size, to_the_end)
         self.videos, self.first_clip = videos, first_clip
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         for numbers in self.numbers():
-            yield default_collate([self.videos[self.first_clip + number] for number in numbers])
+            clips = [self.videos[self.first_clip + number % self.samples] for number in numbers]
+            yield self.marked(default_collate(clips), numbers)
 
 
 class ClipDataModule(ResumableDataModule):
@@ -51,8 +53,7 @@ class ClipDataModule(ResumableDataModule):
         val_videos: Those for validation, `val_clips` of them.
         batch_size: Clips per batch and rank.
         num_workers: Processes that make the training clips; 0 makes them in the training process.
-        val_clips: Clips in the validation set, split equally among the ranks: what does not divide by their
-            number is left out, because ranks with unequal shares would wait for each other. 0 for none.
+        val_clips: Clips in the validation set, each of which counts once, whatever the number of ranks; 0 for none.
         start_index: Number of the first training clip.
     """
 
@@ -76,7 +77,7 @@ class ClipDataModule(ResumableDataModule):
         self.stream = StepStream(
             self.train_videos, self.batch_size, *self.ranks(), first_clip=self.start_index
         )
-        self.stream.start = self.position
+        self.stream.first = self.position
         return DataLoader(
             self.stream,
             batch_size=None,
@@ -88,7 +89,8 @@ class ClipDataModule(ResumableDataModule):
     def val_dataloader(self) -> DataLoader[dict[str, Any]] | list[Any]:
         if not self.val_clips:
             return []
-        return DataLoader(StepStream(self.val_videos, 1, *self.ranks()), batch_size=None)
+        stream = StepStream(self.val_videos, 1, *self.ranks(), to_the_end=True)
+        return DataLoader(stream, batch_size=None)
 
 
 class VideoDataModule(ClipDataModule):

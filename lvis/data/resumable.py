@@ -7,7 +7,7 @@ from lvis.errors import UserError
 
 
 class ResumableDataModule(LightningDataModule):
-    """A DataModule whose training batches can begin at any step.
+    """A DataModule whose training batches can begin at any sample.
 
     `identity` says what decides which clips come when; a run resumes only on the same data.
     """
@@ -25,14 +25,15 @@ class ResumableDataModule(LightningDataModule):
             return 0, 1
         return self.trainer.global_rank, self.trainer.world_size
 
-    def set_position(self, step: int) -> None:
-        """Lets training go on after `step` batches; takes effect when the loader is next iterated.
+    def set_position(self, samples: int) -> None:
+        """Lets training go on after so many clips, of all ranks together; takes effect when the loader is next
+        iterated. Samples and not steps, so that another number of ranks or another batch skips and repeats none.
 
         Raises:
-            UserError: `step` is negative.
+            UserError: `samples` is negative.
         """
-        if step < 0:
-            raise UserError(f"the data position is {step}: it may not be negative.")
-        self.position = step
+        if samples < 0:
+            raise UserError(f"the data position is {samples}: it may not be negative.")
+        self.position = samples
         if self.stream is not None:
-            self.stream.start = step
+            self.stream.first = samples

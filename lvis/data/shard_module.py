@@ -109,8 +109,7 @@ class ShardDataModule(ResumableDataModule):
         batch_size: Clips a batch and rank.
         num_workers: Processes that decode; 0 decodes in the training process.
         seed: Seed of the order.
-        val_clips: The first so many held-out clips validate, or all if there are fewer, shared out
-            equally: what does not divide by the number of ranks is left out. 0 for none.
+        val_clips: The first so many held-out clips validate, or all if there are fewer; 0 for none.
         shuffle: Samples that are mixed with each other (`ShardOrder`).
         verify: What is checked when a shard is opened: none, sizes, sha256.
         max_bad: Share of the samples drawn that may be bad before training stops.
@@ -171,14 +170,14 @@ class ShardDataModule(ResumableDataModule):
         # Lightning cannot know that Steps splits the steps among its workers
         warnings.filterwarnings("ignore", message="Your `IterableDataset` has `__len__` defined")
         self.stream = self._stream(TRAIN, self.shuffle, self.batch_size)
-        self.stream.start = self.position
+        self.stream.first = self.position
         return ShardLoader(self.stream, self.num_workers)
 
     def val_dataloader(self) -> ShardLoader | list[Any]:
         if not self.val_clips:
             return []
         stream = self._stream(HELD_OUT, 0, 1)
-        stream.samples = self.val_clips
+        stream.samples, stream.to_the_end = self.val_clips, True
         return ShardLoader(stream)
 
     def _stream(self, split: str, shuffle: int, batch_size: int) -> ShardStream:

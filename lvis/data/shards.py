@@ -128,7 +128,8 @@ class ShardStream(Steps):
         sampler = _Sampler(self)
         try:
             for numbers in self.numbers():
-                batch = collate([sampler.sample(number) for number in numbers])
+                samples = [sampler.sample(number % self.samples) for number in numbers]
+                batch = self.marked(collate(samples), numbers)
                 batch["loader"] = {"worker": worker.id if worker else 0, **asdict(sampler.counts)}
                 batch["reports"] = sampler.take_reports()
                 yield batch

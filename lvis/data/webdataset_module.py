@@ -36,7 +36,7 @@ class WebDatasetModule(ResumableDataModule):
         batch_size: Clips per batch and rank.
         num_workers: Processes that read and decode; 0 does it in the training process.
         seed: Seed of the order.
-        val_clips: The first clips of the validation shards, split equally among the ranks; 0 for none.
+        val_clips: The first clips of the validation shards; 0 for none.
         max_bad: Share of the samples, and of the shards, that may be unusable before training stops.
         min_bad: This many samples may be unusable whatever their share.
 
@@ -107,7 +107,7 @@ class WebDatasetModule(ResumableDataModule):
                 "data.num_workers): lower data.num_workers, or set data.resampled=true"
             )
         if self.position:
-            log.info("resuming: the samples of the first %d steps are passed over", self.position)
+            log.info("resuming: the first %d samples are passed over", self.position)
         self.stream = WebDatasetStream(
             self.urls,
             self.clips,
@@ -118,7 +118,7 @@ class WebDatasetModule(ResumableDataModule):
             rank,
             world_size,
         )
-        self.stream.start = self.position
+        self.stream.first = self.position
         return ShardLoader(self.stream, self.num_workers)
 
     def val_dataloader(self) -> ShardLoader | list[Any]:

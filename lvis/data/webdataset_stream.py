@@ -67,8 +67,8 @@ class WebDatasetStream(Steps):
     A reader is a worker of a rank. With `resampled` it draws shards with replacement; otherwise
     each pass deals the shards, in an order drawn from (seed, pass), to the readers, so that every
     shard is read once per pass. A buffer of `shuffle` samples, still encoded, mixes neighbours.
-    All of it follows from the seed, the number of ranks and that of workers: beginning at step n, a
-    reader passes over the samples of the steps before without decoding them.
+    All of it follows from the seed, the number of ranks and that of workers: beginning at sample n, a
+    reader passes over those before without decoding them.
 
     A sample that cannot be used is replaced by the next one, which then comes again in its own place.
 
@@ -104,8 +104,9 @@ class WebDatasetStream(Steps):
         place, workers = (worker.id, worker.num_workers) if worker else (0, 1)
         reading = Reading(self.clips)
         # DataLoader begins with worker 0, whichever reader's turn step `start` is
-        turn = (self.start + place) % workers
-        done = len(range(turn, self.start, workers))
+        start = self.first // (self.batch_size * self.world_size)
+        turn = (start + place) % workers
+        done = len(range(turn, start, workers))
         number, readers = self.rank + self.world_size * turn, self.world_size * workers
         try:
             raw = self._passes(number, readers, reading.shard_failed)
@@ -146,7 +147,7 @@ class WebDatasetStream(Steps):
 
 
 class Validation(Steps):
-    """The first `clips` usable samples of the shards, in order, one per batch, split equally among the ranks."""
+    """The first `clips` usable samples of the shards, in order, one per batch; ranks without one repeat the first."""
 
     def __init__(
         self,
@@ -156,7 +157,7 @@ class Validation(Steps):
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        super().__init__(clips, 1, rank, world_size)
+        super().__init__(clips, 1, rank, world_size, to_the_end=True)
         self.urls, self.clips = list(urls), settings
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
@@ -164,12 +165,16 @@ class Validation(Steps):
         shards = wds.shardlists.SimpleShardList(self.urls)
         raw = iter(wds.DataPipeline(shards, read_samples(reading.shard_failed)))
         samples = reading.decoded(raw, replace=False)
-        for _ in range(len(self)):
+        left = self.samples
+        while left > 0:
             # every rank reads what all of them use, so that none waits for a batch that never comes
-            together = list(islice(samples, self.world_size))
-            if len(together) < self.world_size:
+            together = list(islice(samples, min(self.world_size, left)))
+            if not together:
                 return
-            yield {**collate([together[self.rank]]), **reading.report(0)}
+            left -= self.world_size
+            mine = together[self.rank] if self.rank < len(together) else together[0]
+            repeat = {"repeat": True} if self.rank >= len(together) else {}
+            yield {**collate([mine]), **repeat, **reading.report(0)}
 
 
 class Reading:

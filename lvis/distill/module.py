@@ -12,7 +12,7 @@ from lvis.distill.checkpoints import Checkpoint
 from lvis.distill.ema import Average
 from lvis.distill.feeding import LOST
 from lvis.distill.losses import Losses, Measurement
-from lvis.distill.parallel import agreed_any, gathered, mesh_of, shard, syncing, whole
+from lvis.distill.parallel import agreed_any, gathered, mesh_of, shard, syncing, whole, world_size
 from lvis.distill.randomness import Draws
 from lvis.distill.state import TrainingState
 from lvis.errors import Diverged, UserError
@@ -26,8 +26,9 @@ class Distillation(LightningModule):
     Args:
         losses: the nets, the operator and the settings.
 
-    `step` counts training steps, `student_step` and `critic_step` the updates of each net. The
-    trainer's own counter is not used: it counts whatever optimiser steps.
+    `step` counts training steps, `samples` the clips of all processes, `student_step` and
+    `critic_step` the updates of each net. The trainer's own counter is not used: it counts whatever
+    optimiser steps.
     """
 
     def __init__(self, losses: Losses) -> None:
@@ -36,6 +37,7 @@ class Distillation(LightningModule):
         self.losses = losses
         self.settings = losses.settings
         self.step = self.student_step = self.critic_step = 0
+        self.samples = 0
         self.skipped = (
             0  # updates in a row that were left out because their gradient was not finite
         )
@@ -117,6 +119,7 @@ class Distillation(LightningModule):
             targets = targets or [self.losses.critic_target(part) for part in measurements]
             metrics |= self._update_critic(measurements, targets, draws)
         self.step += 1
+        self.samples += len(batch["video"]) * world_size()
         return metrics
 
     def _prior_factor(self, step: int) -> float:
@@ -220,9 +223,10 @@ class Distillation(LightningModule):
 
     @property
     def counters(self) -> dict[str, int]:
-        """Training steps, the updates of each net, and those left out in a row."""
+        """Training steps, clips of all processes, the updates of each net, and those left out in a row."""
         return {
             "step": self.step,
+            "samples": self.samples,
             "student_step": self.student_step,
             "critic_step": self.critic_step,
             "skipped": self.skipped,
@@ -245,6 +249,7 @@ class Distillation(LightningModule):
         """
         for name in ("step", "student_step", "critic_step", "skipped"):
             setattr(self, name, checkpoint.counters[name])
+        self.samples = checkpoint.counters.get("samples", 0)
         if later:
             self._pending = checkpoint
         else:

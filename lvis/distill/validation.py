@@ -15,6 +15,8 @@ from lvis.distill.records import Journal, write_side_by_side
 from lvis.errors import is_out_of_memory
 from lvis.metrics import psnr_frames, ssim_frames
 
+CLIPS = "clips"
+
 
 class Validation(Callback):
     """PSNR and SSIM on the held-out clips every `every` steps, and the first of them side by side.
@@ -67,7 +69,10 @@ class Validation(Callback):
             return {}
         if not scores:
             return {}
-        means = agreed_mean({k: sum(v) / len(v) for k, v in scores.items()}, module.device)
+        # sums over the clips of each process, which may have fewer than others or none of its own
+        sums = agreed_mean(scores, module.device)
+        clips = sums.pop(CLIPS)
+        means = {name: total / clips for name, total in sums.items()}
         if not self._fixed:
             self._fixed = {k: v for k, v in means.items() if not k.startswith("student")}
         self.latest, self.latest_step = means | self._fixed, module.step
@@ -75,9 +80,9 @@ class Validation(Callback):
         return self.latest
 
     @torch.no_grad()
-    def _score(self, trainer: Trainer, module: Distillation) -> dict[str, list[float]]:
+    def _score(self, trainer: Trainer, module: Distillation) -> dict[str, float]:
         loader = trainer.datamodule.val_dataloader()  # type: ignore[attr-defined]
-        scores: dict[str, list[float]] = {}
+        scores: dict[str, float] = {}
         for number, batch in enumerate(loader):
             clean = batch["video"].to(module.device)
             place = number * trainer.world_size + trainer.global_rank
@@ -91,9 +96,12 @@ class Validation(Callback):
                     module.losses.student_input(measurement)
                 )
                 videos["ceiling"] = module.losses.reconstruct(module.losses.encode(clean))
-            # every process must score the same videos: the means below are over all of them
+            # processes that have no clip left repeat one: sharded nets need them all
+            counts = not batch.get("repeat", False)
+            scores[CLIPS] = scores.get(CLIPS, 0) + counts
+            # every process must score the same videos: the means are over all of them
             for name in ("student",) if self._fixed else tuple(videos):
-                _note(scores, name, videos[name], clean)
+                _add(scores, name, videos[name], clean, counts)
             if shown:
                 latent = measurement.operator.space == "latent"
                 seen = videos["baseline"] if latent else measurement.operator.lift(measurement.y)
@@ -110,6 +118,7 @@ class Validation(Callback):
         self.journal.add_clip(step, f"clip_{number}", clip, picture)
 
 
-def _note(scores: dict[str, list[float]], name: str, video: Tensor, clean: Tensor) -> None:
-    scores.setdefault(f"{name}_psnr", []).append(float(psnr_frames(video, clean).mean()))
-    scores.setdefault(f"{name}_ssim", []).append(float(ssim_frames(video, clean).mean()))
+def _add(scores: dict[str, float], name: str, video: Tensor, clean: Tensor, counts: bool) -> None:
+    for metric, frames in (("psnr", psnr_frames), ("ssim", ssim_frames)):
+        value = float(frames(video, clean).mean()) if counts else 0.0
+        scores[f"{name}_{metric}"] = scores.get(f"{name}_{metric}", 0.0) + value

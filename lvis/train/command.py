@@ -89,7 +89,9 @@ def train(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
         trainer = build_trainer(cfg, callbacks)
         with locked(output) if trainer.is_global_zero else nullcontext():
             module, resumed = open_module(cfg, settings, run, output)
-            datamodule.set_position(module.step)
+            if not module.samples:  # of a version that counted steps only
+                module.samples = module.step * cfg.distill.batch_size * trainer.world_size
+            datamodule.set_position(module.samples)
             if trainer.is_global_zero:
                 journal.begin(module.step, trainer.loggers)
                 for logger in trainer.loggers:

@@ -144,7 +144,7 @@ def test_workers_and_resuming_change_nothing(folder):
 
     def take(count, step=0, **more):
         data = FootageDataModule(str(folder), **shape, **more)
-        data.set_position(step)
+        data.set_position(2 * step)
         batches = iter(data.train_dataloader())
         return [next(batches) for _ in range(count)]
 

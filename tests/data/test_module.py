@@ -33,7 +33,7 @@ def test_workers_do_not_change_the_order_or_the_pixels():
 def test_resuming_goes_on_with_the_next_clip(num_workers):
     whole = take(VideoDataModule(**SMALL, batch_size=2).train_dataloader(), 6)
     resumed = VideoDataModule(**SMALL, batch_size=2, num_workers=num_workers)
-    resumed.set_position(3)
+    resumed.set_position(6)
     for first, second in zip(whole[3:], take(resumed.train_dataloader(), 3), strict=True):
         assert torch.equal(first["index"], second["index"])
         assert torch.equal(first["video"], second["video"])
@@ -42,7 +42,7 @@ def test_resuming_goes_on_with_the_next_clip(num_workers):
 def test_position_can_be_set_after_the_loader_was_made():
     data = VideoDataModule(**SMALL, batch_size=2)
     loader = data.train_dataloader()
-    data.set_position(4)
+    data.set_position(8)
     assert next(iter(loader))["index"].tolist() == [8, 9]
 
 
@@ -55,6 +55,32 @@ def test_ranks_together_read_every_clip_once_and_in_order():
     assert order == list(range(24))
 
 
+def test_another_number_of_ranks_and_another_batch_skip_and_repeat_no_clip():
+    videos = SyntheticVideos(0, 1, (16, 16), length=40)
+    read, done = [], 0
+    for ranks, batch, steps in ((2, 2, 3), (3, 1, 2), (1, 4, 2)):
+        streams = [StepStream(videos, batch, rank, ranks) for rank in range(ranks)]
+        for stream in streams:
+            stream.first = done
+        for _, step in zip(range(steps), zip(*streams, strict=True), strict=False):
+            read += [int(i) for part in step for i in part["index"]]
+        done += ranks * batch * steps
+    assert read == list(range(done))
+
+
+@pytest.mark.parametrize(("clips", "ranks"), [(4, 8), (1, 3), (5, 2), (6, 3), (3, 1)])
+def test_every_validation_clip_counts_once_and_no_rank_waits(clips, ranks):
+    data = VideoDataModule(**SMALL, val_clips=clips)
+    found, lengths = [], set()
+    for rank in range(ranks):
+        data.ranks = lambda rank=rank: (rank, ranks)
+        batches = list(data.val_dataloader())
+        lengths.add(len(batches))
+        found += [int(batch["index"]) for batch in batches if not batch.get("repeat")]
+    assert sorted(found) == list(range(clips))
+    assert lengths == {-(-clips // ranks)}
+
+
 def test_ranks_get_equally_many_batches_when_the_clips_do_not_divide():
     videos = SyntheticVideos(0, 1, (16, 16), length=8)
     assert [len(list(StepStream(videos, 1, rank, 3))) for rank in range(3)] == [2, 2, 2]
@@ -62,7 +88,7 @@ def test_ranks_get_equally_many_batches_when_the_clips_do_not_divide():
 
 def test_start_index_moves_the_whole_run():
     data = VideoDataModule(**SMALL, batch_size=2, start_index=100, seed=7)
-    data.set_position(1)
+    data.set_position(2)
     batch = next(iter(data.train_dataloader()))
     assert batch["index"].tolist() == [102, 103]
     assert torch.equal(batch["video"][0], synthetic_clip(7, 102, 2, (16, 24)).video)
@@ -117,7 +143,7 @@ def test_a_trainer_reads_the_clips_in_order_and_resumes_at_the_position(tmp_path
         return recorder
 
     assert run(0, 5).trained == list(range(10))
-    resumed = run(3, 2)
+    resumed = run(6, 2)
     assert resumed.trained == [6, 7, 8, 9]
     assert resumed.validated == [0, 1]
 

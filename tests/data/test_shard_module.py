@@ -82,7 +82,7 @@ def test_workers_do_not_change_a_batch(shards):
 def test_resuming_goes_on_with_the_next_clip(shards, num_workers):
     whole = take(module(shards).train_dataloader(), 9)
     resumed = module(shards, num_workers=num_workers)
-    resumed.set_position(5)
+    resumed.set_position(10)
     assert all(map(same, whole[5:], take(resumed.train_dataloader(), 4)))
 
 
@@ -90,7 +90,7 @@ def test_position_can_be_set_after_the_loader_was_made(shards):
     whole = take(module(shards).train_dataloader(), 5)
     data = module(shards)
     loader = data.train_dataloader()
-    data.set_position(4)
+    data.set_position(8)
     assert same(next(iter(loader)), whole[4])
 
 
@@ -109,10 +109,16 @@ def test_validation_is_the_held_out_clips_in_order(shards):
     assert module(shards, val_clips=0).val_dataloader() == []
 
 
-def test_ranks_have_equal_shares_of_the_validation(shards):
-    data = module(shards)
-    data.ranks = lambda: (1, 2)
-    assert [batch["prompt"] for batch in data.val_dataloader()] == [["clip 1001"]]
+@pytest.mark.parametrize("ranks", [2, 5])
+def test_ranks_divide_the_validation_and_repeat_where_none_is_left(shards, ranks):
+    data, counted, lengths = module(shards), [], set()
+    for rank in range(ranks):
+        data.ranks = lambda rank=rank: (rank, ranks)
+        batches = list(data.val_dataloader())
+        lengths.add(len(batches))
+        counted += [batch["prompt"] for batch in batches if not batch.get("repeat")]
+    assert sorted(counted) == [[f"clip {1000 + n}"] for n in range(HELD)]
+    assert len(lengths) == 1
 
 
 def test_the_loader_says_what_it_achieves(shards):
@@ -157,7 +163,7 @@ def test_a_trainer_loses_no_clip_when_it_resumes(shards, tmp_path, num_workers):
         trainer.fit(recorder, datamodule=data)
         return recorder.trained
 
-    assert run(0, 3) + run(3, 2) == run(0, 5)
+    assert run(0, 3) + run(6, 2) == run(0, 5)
 
 
 def test_the_configuration_builds_it(shards):

@@ -2,6 +2,7 @@
 
 import signal
 import sys
+from typing import ClassVar
 
 import pytest
 import torch
@@ -79,6 +80,30 @@ class Signalling(VideoDataModule):
             if step == 1:
                 signal.raise_signal(signal.SIGTERM)
             yield batch
+
+
+class Recording(VideoDataModule):
+    """Notes the number of every clip that is trained on."""
+
+    read: ClassVar[list[list[int]]] = []
+
+    def train_dataloader(self):
+        for batch in super().train_dataloader():
+            self.read.append(batch["index"].tolist())
+            yield batch
+
+
+def test_a_run_goes_on_with_the_next_clip_when_its_batch_changes(weights, tmp_path):
+    sys.modules["recording_data"] = sys.modules[__name__]
+    Recording.read.clear()
+    for batch, steps in ((1, 2), (3, 4), (2, 5)):
+        overrides = (f"distill.batch_size={batch}", f"trainer.max_steps={steps}")
+        cfg = configuration(weights, tmp_path, "trainer.validate_every=0", *overrides)
+        OmegaConf.update(cfg, "data._target_", "recording_data.Recording")
+        train(cfg)
+    # a loader of no length is read one batch ahead, which is no part of the training
+    trained = [Recording.read[n] for n in (0, 1, 3, 4, 6)]
+    assert trained == [[0], [1], [2, 3, 4], [5, 6, 7], [8, 9]]
 
 
 def test_a_signal_saves_and_ends_the_run_at_a_step_boundary(weights, tmp_path):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lvis.distill.checkpoints import Checkpoint, load_newest
+from lvis.distill.checkpoints import Checkpoint, best_of, load_newest
 from lvis.distill.records import read_journal
 
 # AdamW divides a gradient by its own size, so that one that is nothing but rounding moves its parameter by the whole
@@ -84,6 +84,28 @@ def test_what_two_processes_saved_one_goes_on_with(alone, command, run, tmp_path
     found = difference(alone, tmp_path)
     assert max(found.values()) <= TOLERANCE, found
     torch.testing.assert_close(losses(alone), losses(tmp_path), atol=TOLERANCE, rtol=TOLERANCE)
+
+
+def validations(output: Path) -> list[dict]:
+    lines = read_journal(output / "metrics.jsonl")
+    return [line for line in lines if line["kind"] == "validation"]
+
+
+@SLOW
+@pytest.mark.parametrize("clips", [1, 3])
+def test_two_processes_validate_as_one_does_when_the_clips_do_not_divide(
+    command, run, tmp_path, clips
+):
+    options = (f"data.val_clips={clips}", "trainer.validate_every=1", "trainer.max_steps=2")
+    options += ("trainer.save_every=50", "distill.student_learning_rate=1e-3")
+    run(command(tmp_path / "one", "distill.batch_size=2", *options, *STEADY))
+    run(command(tmp_path / "two", "distill.batch_size=1", *options, *STEADY, strategy="fsdp"))
+    one, two = validations(tmp_path / "one"), validations(tmp_path / "two")
+    assert len(one) == len(two) == 2
+    for first, second in zip(one, two, strict=True):
+        assert first.keys() == second.keys() and "student_psnr" in first
+        assert all(abs(first[k] - second[k]) < 1e-4 for k in first if k != "kind"), (first, second)
+    assert best_of(tmp_path / "two" / "checkpoints")
 
 
 @pytest.mark.parametrize("strategy", [pytest.param("ddp", marks=SLOW), "fsdp"])
