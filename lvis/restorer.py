@@ -201,7 +201,9 @@ class Restorer:
         keys = plain(self._config) | {"input": path, "output": os.fspath(output), "seed": seed}
         keys["overwrite"] = overwrite or keys["overwrite"]
         settings = Settings.of(keys)
-        with open_source(path, most_pixels=settings.max_pixels) as source:
+        with open_source(
+            path, most_pixels=settings.max_pixels, deinterlace=settings.deinterlace
+        ) as source:
             size = (source.info.height, source.info.width)
             with self.stream(size, mask=mask, prompt=prompt, seed=seed) as stream:
                 with Run(settings, source.info, stream.size, self.solver, stream) as run:

@@ -1,6 +1,7 @@
 """Frames between a codec's colour format and RGB: matrix, range and the way up."""
 
 from fractions import Fraction
+from typing import Any
 
 import av
 import numpy as np
@@ -24,6 +25,7 @@ _MATRICES = {
     9: Colorspace.BT2020,
     10: Colorspace.BT2020,
 }
+Matrix = tuple[tuple[int, int], tuple[int, int]]
 BT709 = 1  # its number in each of the three tables of H.273
 _HD_HEIGHT = 720  # untagged video is BT.709 from here on and BT.601 below, as players assume
 
@@ -46,8 +48,7 @@ def upright_rgb(frame: av.VideoFrame) -> np.ndarray:
     )
     if wide:
         pixels = to_bt709(pixels, wide)
-    turns = quarter_turns(frame)
-    return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
+    return np.ascontiguousarray(_upright(pixels, _display_matrix(frame)))
 
 
 def wide_colours(frame: av.VideoFrame) -> tuple[int, int] | None:
@@ -56,9 +57,34 @@ def wide_colours(frame: av.VideoFrame) -> tuple[int, int] | None:
     return conversion(*(int(number) for number in numbers))
 
 
-def quarter_turns(frame: av.VideoFrame) -> int:
-    """0 to 3 counter-clockwise quarter turns (numpy's direction) that bring a frame upright."""
-    return round(frame.rotation / 90) % 4
+def is_sideways(frame: av.VideoFrame) -> bool:
+    """Whether a frame's rows are shown as columns."""
+    across, down = _display_matrix(frame)[0]
+    return abs(down) > abs(across)
+
+
+def _display_matrix(frame: av.VideoFrame) -> Matrix:
+    """((a, b), (c, d)): a pixel at (x, y) is shown at (a x + c y, b x + d y), and moved back into the picture.
+
+    ISO/IEC 14496-12, 6.2.2; FFmpeg hands it on as nine native integers of four bytes.
+    """
+    side_data: Any = frame.side_data  # PyAV's stubs know but one kind
+    if "DISPLAYMATRIX" not in {data.type.name for data in side_data}:
+        return (1, 0), (0, 1)
+    a, b, _, c, d, *_ = np.frombuffer(bytes(side_data["DISPLAYMATRIX"]), np.int32).tolist()
+    return (a, b), (c, d)
+
+
+def _upright(pixels: np.ndarray, matrix: Matrix) -> np.ndarray:
+    """(H, W, 3) turned and mirrored by the nearest of the eight ways that a matrix can ask for."""
+    (a, b), (c, d) = matrix
+    if abs(b) > abs(a):
+        pixels, right, down = pixels.swapaxes(0, 1), c, b
+    else:
+        right, down = a, d
+    if right < 0:
+        pixels = pixels[:, ::-1]
+    return pixels[::-1] if down < 0 else pixels
 
 
 def to_picture(frame: np.ndarray, stream: av.VideoStream, position: int) -> av.VideoFrame:

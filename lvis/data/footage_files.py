@@ -11,7 +11,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from lvis.data.colour import quarter_turns, upright_rgb
+from lvis.data.colour import is_sideways, upright_rgb
 from lvis.data.frames import DEFAULT_RATE, IMAGE_SUFFIXES
 from lvis.errors import UserError, reason_of
 from lvis.untrusted import MOST_PIXELS, limit_decoder, open_image, open_video
@@ -200,7 +200,7 @@ def _look_at_video(path: Path) -> tuple[int, int, int]:
             rate = stream.average_rate or stream.guessed_rate or DEFAULT_RATE
             frames = int(container.duration * rate / av.time_base)
         size = (first.height, first.width)
-        if quarter_turns(first) % 2:
+        if is_sideways(first):
             size = (first.width, first.height)
     return *size, max(frames, 1)
 

@@ -9,8 +9,9 @@ import av
 import numpy as np
 from av.stream import Disposition
 
-from lvis.data.colour import quarter_turns, upright_rgb, wide_colours
+from lvis.data.colour import is_sideways, upright_rgb, wide_colours
 from lvis.data.complete import check_complete, signs_of_a_cut
+from lvis.data.deinterlace import DONE, LEFT, Deinterlacer
 from lvis.data.frames import (
     DEFAULT_RATE,
     FolderReader,
@@ -36,11 +37,12 @@ def open_source(
     raw_size: tuple[int, int] | None = None,
     rate: Fraction | None = None,
     most_pixels: int = MOST_PIXELS,
+    deinterlace: bool = True,
 ) -> FrameSource:
     """A video file, a folder of images, or with `-` raw rgb24 frames on standard input.
 
     `rate` (frames a second) is for sources that carry none: folders and pipes. `most_pixels` is the
-    most that a frame of a file may have.
+    most that a frame of a file may have. `deinterlace` makes interlaced frames of a file progressive.
 
     Raises:
         UserError: missing, empty, unreadable, no video, or beyond `most_pixels`.
@@ -53,7 +55,7 @@ def open_source(
         )
     if Path(path).is_dir():
         return FolderReader(path, rate, most_pixels)
-    return VideoReader(path, most_pixels)
+    return VideoReader(path, most_pixels, deinterlace)
 
 
 def open_sink(
@@ -99,17 +101,21 @@ class VideoReader:
     """The frames of a file's first video stream, uint8 (H, W, 3) RGB, upright; one frame in memory
     at a time.
 
-    Iterate once. Sound, data and further video streams are passed over. `drift` is how many frames
-    the file's own times have strayed so far from an even `info.rate`; `notes` says in sentences what
-    is done to the pictures, and that a file has been cut off.
+    Iterate once. With `deinterlace`, interlaced frames are made progressive. Sound, data and further
+    video streams are passed over. `drift` is how many frames the file's own times have strayed so
+    far from an even `info.rate`; `notes` says in sentences what is done to the pictures, and that a
+    file has been cut off.
 
     Raises:
         UserError: not a video, no video stream, cut short, a frame that cannot be decoded or that has
             more than `most_pixels` (before it is decoded).
     """
 
-    def __init__(self, path: str | Path, most_pixels: int = MOST_PIXELS) -> None:
+    def __init__(
+        self, path: str | Path, most_pixels: int = MOST_PIXELS, deinterlace: bool = True
+    ) -> None:
         self.path = Path(path)
+        self._deinterlace, self._interlaced = deinterlace, False
         self.drift = 0.0
         self.notes: list[str] = []
         self._sideways = False
@@ -162,8 +168,8 @@ class VideoReader:
     def _decode(self) -> Generator[np.ndarray, None, None]:
         position = 0
         try:
-            for frame in self._container.decode(self._stream):
-                self._sideways = quarter_turns(frame) % 2 == 1
+            for frame in self._progressive():
+                self._sideways = is_sideways(frame)
                 self._follow(frame, position)
                 if not position and (wide := wide_colours(frame)):
                     self.notes.append(described(wide))
@@ -181,24 +187,33 @@ class VideoReader:
     def _goes_on(self) -> bool:
         return any(packet.size for packet in self._container.demux(self._stream))
 
+    def _progressive(self) -> Iterator[av.VideoFrame]:
+        frames = map(self._dated, self._container.decode(self._stream))
+        deinterlacer = Deinterlacer()
+        for frame in deinterlacer(frames) if self._deinterlace else frames:
+            if (deinterlacer.seen or frame.interlaced_frame) and not self._interlaced:
+                self._interlaced = True
+                self.notes.append(DONE if self._deinterlace else LEFT)
+            yield frame
+
+    def _dated(self, frame: av.VideoFrame) -> av.VideoFrame:
+        # AVI keeps decoding times alone; what FFmpeg makes of them in pts goes back and forth
+        if self._container.format.name == "avi" and frame.dts is not None:
+            frame.pts = frame.dts
+        return frame
+
     def _check_count(self, read: int) -> None:
         promised = self._count() or 0
         if promised - read > max(2, promised // 50):
             self.notes.append(f"it promises {promised} frames, and {read} could be read")
 
     def _follow(self, frame: av.VideoFrame, position: int) -> None:
-        seconds = self._seconds(frame)
+        seconds = frame.time
         if seconds is None:
             return
         if self._began is None:
             self._began = seconds
         self.drift = max(self.drift, abs((seconds - self._began) * float(self._rate) - position))
-
-    def _seconds(self, frame: av.VideoFrame) -> float | None:
-        if self._container.format.name == "avi" and frame.dts is not None and frame.time_base:
-            # AVI keeps decoding times alone; what FFmpeg makes of them in pts goes back and forth
-            return float(frame.dts * frame.time_base)
-        return frame.time
 
     def _count(self) -> int | None:
         if self._stream.frames:

@@ -13,6 +13,7 @@ from av.video.reformatter import ColorRange
 
 from lvis.data.colour import BT709, to_picture
 from lvis.data.frames import cannot_write
+from lvis.data.matroska import set_aspect, with_room
 from lvis.data.sound import SoundCopy
 from lvis.errors import UserError, reason_of
 from lvis.files import replacing
@@ -55,6 +56,7 @@ class VideoWriter:
         self._exits = contextlib.ExitStack()
         self._container: av.container.OutputContainer | None = None
         self._padding: tuple[tuple[int, int], ...] | None = None
+        self._partial: Path | None = None
         self._count = 0
 
     def write(self, frame: np.ndarray) -> None:
@@ -87,7 +89,7 @@ class VideoWriter:
         self._close(error)
 
     def _open(self, height: int, width: int) -> None:
-        partial = self._exits.enter_context(replacing(self.path))
+        self._partial = self._exits.enter_context(replacing(self.path))
         codec = ENCODERS[self.path.suffix.lower()]
         if codec == "libx264" and not self.quality:
             codec = "libx264rgb"
@@ -102,12 +104,14 @@ class VideoWriter:
                 f"H.264 that phones play has even sides: {given} becomes {width}x{height}, its last "
                 "row or column repeated; .mkv keeps odd sides"
             )
-        self._container = av.open(f"file:{partial}", "w")
+        self._container = av.open(f"file:{self._partial}", "w")
         self._stream = add_video_stream(
             self._container, codec, self.rate, (height, width), self.quality
         )
         context = self._stream.codec_context
         context.sample_aspect_ratio = self.aspect
+        if self._sets_aspect:
+            self._stream.metadata["title"] = with_room("")
         context.color_primaries = context.color_trc = BT709
         if self._sound_from is not None:
             self._sound = SoundCopy(
@@ -124,6 +128,13 @@ class VideoWriter:
         if self._sound is not None:
             self._sound.until(float("inf"), self._container)
         self._container.close()
+        if self._sets_aspect:
+            assert self._partial is not None
+            set_aspect(self._partial, self.aspect)
+
+    @property
+    def _sets_aspect(self) -> bool:
+        return self.path.suffix.lower() == ".mkv" and self.aspect != 1
 
     def _close(self, error: BaseException | None) -> None:
         """Close everything; without an error the file takes its name, with one it is removed."""

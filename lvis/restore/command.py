@@ -41,7 +41,13 @@ def restore(cfg: DictConfig) -> Outcome:
     settings = Settings.of(plain(cfg))
     with contextlib.ExitStack() as exits:
         source = exits.enter_context(
-            open_source(settings.input, settings.raw_size, settings.raw_rate, settings.max_pixels)
+            open_source(
+                settings.input,
+                settings.raw_size,
+                settings.raw_rate,
+                settings.max_pixels,
+                settings.deinterlace,
+            )
         )
         operator = build(cfg.task.operator)
         size, solved_size = sizes(source.info, operator, settings)

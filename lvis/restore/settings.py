@@ -23,6 +23,7 @@ class Settings:
     degrade: bool
     compare: bool
     overwrite: bool
+    deinterlace: bool
     save_measurement: str | None
     report: str | None
     mask: str | None
@@ -50,6 +51,7 @@ class Settings:
             degrade=_flag(keys, "degrade"),
             compare=_flag(keys, "compare"),
             overwrite=_flag(keys, "overwrite"),
+            deinterlace=_flag(keys, "deinterlace"),
             save_measurement=_optional_path(keys, "save_measurement"),
             report=_optional_path(keys, "report"),
             mask=_optional_path(keys, "mask"),

@@ -82,7 +82,7 @@ def test_a_ten_bit_file_is_converted_and_it_is_said(tmp_path, transfer, name):
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     with VideoReader(path) as reader:
-        assert name in reader.note
+        assert name in reader.notes[0]
         (back,) = reader
     assert np.abs(back[8, 8::16].astype(int) - COLOURS).max() <= 4
 
