@@ -14,12 +14,13 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from paper_tables import Selection, load_experiment, page  # noqa: E402
-from paper_tables.page import WRITTEN_BY, last_run, markdown_table, origin, outcomes  # noqa: E402
+from paper_tables.page import WRITTEN_BY, last_run, origin, outcomes  # noqa: E402
 
 from lvis.cli.config import fail  # noqa: E402
 from lvis.errors import UserError  # noqa: E402
 from lvis.evaluate.table import Row, read_rows, summary  # noqa: E402
 from lvis.files import write_text  # noqa: E402
+from lvis.markdown import markdown_table  # noqa: E402
 
 EXPERIMENTS = ROOT / "experiments"
 # folder -> heading in the list; a folder is one table itself or holds those of a paper

@@ -21,10 +21,10 @@ from hydra.utils import instantiate
 from lvis.cli.config import compose
 from lvis.cli.progress import track
 from lvis.data.synthetic import synthetic_clip
-from lvis.evaluate.provenance import code_version, machine, today
 from lvis.files import write_text
 from lvis.memory import keep_freed_memory
 from lvis.metrics import psnr_frames
+from lvis.provenance import code_version, machine, today
 from lvis.solvers import AVISSolver, block_frames
 
 RUNS = {

@@ -5,12 +5,10 @@ python experiments/faults/run.py [--times 3] [--only NAME ...] [--output FOLDER]
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
 import time
 import traceback
-from datetime import date
 from pathlib import Path
 
 import torch
@@ -18,6 +16,7 @@ from training import write_weights
 
 from lvis.cli.progress import track
 from lvis.files import write_text
+from lvis.provenance import code_version, today
 
 sys.path.insert(0, str(Path(__file__).parent))
 from scenarios import SCENARIOS
@@ -63,10 +62,7 @@ def main() -> int:
             folder = Path(place) / "tries" / f"{name}_{number}"
             folder.mkdir(parents=True)
             results[name].append(attempt(name, weights, folder))
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=HERE, capture_output=True, text=True
-    ).stdout.strip()
-    about = {"date": date.today().isoformat(), "commit": commit, "torch": torch.__version__}
+    about = {"date": today(), "commit": code_version(), "torch": torch.__version__}
     write_text(
         options.output / "results.json",
         json.dumps({**about, "results": results}, indent=1) + "\n",

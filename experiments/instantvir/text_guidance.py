@@ -23,13 +23,26 @@ from lvis.evaluate.clips import list_clips
 from lvis.evaluate.command import operators
 from lvis.evaluate.guidance import split_difference
 from lvis.evaluate.methods import solve
-from lvis.evaluate.provenance import code_version, config_digest, machine, today
+from lvis.evaluate.provenance import config_digest
 from lvis.files import replacing, write_text
+from lvis.markdown import markdown_table
 from lvis.metrics import psnr_frames, residual_rms
+from lvis.provenance import code_version, machine, today
 from lvis.restore.comparison import SideBySide
 
 PROMPTS = ["", "a red disk moves left", "a blue square moves right"]
-HEAD = "| prompt | minus | n | rms of d | of A d | seen | free | free share | residual | PSNR |"
+HEAD = (
+    "prompt",
+    "minus",
+    "n",
+    "rms of d",
+    "of A d",
+    "seen",
+    "free",
+    "free share",
+    "residual",
+    "PSNR",
+)
 
 
 @torch.inference_mode()
@@ -95,7 +108,7 @@ def guide(overrides: list[str], prompts: list[str]) -> list[dict]:
 
 def table(rows: list[dict], prompts: list[str]) -> str:
     """Means over clips, one line per prompt."""
-    lines = [HEAD, "|" + "---|" * (HEAD.count("|") - 1)]
+    lines = []
     for prompt in prompts:
         found = [row for row in rows if row["prompt"] == prompt]
         keys = ("rms", "rms_measured", "rms_seen", "rms_free")
@@ -105,8 +118,8 @@ def table(rows: list[dict], prompts: list[str]) -> str:
         quality = [f"{fmean(r['residual_rms'] for r in found):.4f}"]
         quality += [f"{fmean(r['psnr'] for r in found):.2f} dB"]
         cells = [prompt or "(none)", prompts[0] or "(none)", str(len(found)), *differs, share]
-        lines.append("| " + " | ".join([*cells, *quality]) + " |")
-    return "\n".join(lines) + "\n"
+        lines.append([*cells, *quality])
+    return markdown_table(HEAD, lines) + "\n"
 
 
 def main() -> None:

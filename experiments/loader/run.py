@@ -4,12 +4,10 @@ import io
 import json
 import os
 import platform
-import subprocess
 import tarfile
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import date
 from fractions import Fraction
 from pathlib import Path
 
@@ -24,6 +22,7 @@ from lvis.data.shard_module import to_floats
 from lvis.data.synthetic import synthetic_clip
 from lvis.data.video import VideoWriter
 from lvis.files import sha256_of, write_text
+from lvis.provenance import code_version, today
 
 HERE = Path(__file__).parent
 WORKERS = (0, 1, 2)
@@ -108,10 +107,9 @@ def main() -> None:
                 row[f"workers_{workers}"] = load(folder, size, frames, workers, count)
             print(json.dumps(row), flush=True)
             rows.append(row)
-    git = ["git", "-C", str(HERE), "rev-parse", "--short", "HEAD"]
     about = {
-        "date": date.today().isoformat(),
-        "commit": subprocess.check_output(git, text=True).strip(),
+        "date": today(),
+        "commit": code_version(),
         "torch": torch.__version__,
         "av": av.__version__,
         "python": platform.python_version(),

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from lvis.evaluate.statistics import Interval, paired
+from lvis.statistics import Interval, paired
 from paper_tables.config import FAILS, HOLDS, NOT_RUN, UNSEEN, Claim, Column, Number
 from paper_tables.selection import CONFIDENCE, Selection
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lvis.evaluate.table import Row
+from lvis.markdown import markdown_table
 from paper_tables.claims import Verdict, verdicts
 from paper_tables.config import NOT_RUN, OUTCOMES, Column, Experiment, Group, Number
 from paper_tables.selection import Selection, provenance
@@ -28,11 +29,6 @@ def page(experiment: Experiment, root: Path) -> str:
     if experiment.notes:
         parts.append(experiment.notes)
     return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def markdown_table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    rule = ["---"] * len(head)
-    return "\n".join("| " + " | ".join(line) + " |" for line in (head, rule, *lines))
 
 
 def outcomes(experiment: Experiment) -> dict[str, int]:

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from math import isfinite
 from typing import Any
 
-from lvis.evaluate.statistics import Interval, interval
 from lvis.evaluate.table import Row, read_rows
+from lvis.statistics import Interval, interval
 from paper_tables.config import Column, Experiment, Group, Line
 
 QUOTIENT = " / "

@@ -1,8 +1,6 @@
 """What the numbers were measured on, and what of it could be reached."""
 
-import os
 import platform
-import subprocess
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any
 import torch
 
 import lvis
+from lvis.provenance import code_version, cores, processor
 
 _STATUS = Path("/proc/self/status")
 
@@ -20,12 +19,14 @@ def describe(device: torch.device) -> dict[str, Any]:
     """Processor or GPU, threads, torch, commit and date."""
     return {
         "device": device.type,
-        "processor": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
+        "processor": torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else f"{processor()} ({cores()} cores)",
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "python": platform.python_version(),
         "lvis": lvis.__version__,
-        "commit": _commit(),
+        "commit": code_version(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
@@ -105,28 +106,3 @@ def resident(field: str) -> int:
 
     scale = 1 if platform.system() == "Darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0]} ({os.cpu_count()} cores)" if names else platform.machine()
-
-
-def _commit() -> str | None:
-    """The checkout's commit, with -dirty if it is changed; None for an installed package."""
-    try:
-        done = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
-            cwd=Path(lvis.__file__).parent,
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() or None

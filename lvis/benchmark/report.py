@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lvis.errors import UserError
+from lvis.markdown import markdown_table
 from lvis.solvers.base import STAGES
 
 FORMAT = "lvis-benchmark-1"
@@ -46,13 +47,13 @@ def markdown(result: Result) -> str:
     ]
     points = result["points"]
     heads = [heading(point) for point in points]
-    lines += ["| | " + " | ".join(heads) + " |", "|" + "---|" * (len(points) + 1)]
+    rows = []
     for name, path, unit, scale in ROWS:
         values = [lookup(point, path) for point in points]
         if any(value is not None for value in values):
             label = f"{name} ({unit})" if unit else name
-            lines.append(f"| {label} | " + " | ".join(_cell(v, scale) for v in values) + " |")
-    return "\n".join(lines) + "\n"
+            rows.append([label, *(_cell(v, scale) for v in values)])
+    return "\n".join([*lines, markdown_table(["", *heads], rows)]) + "\n"
 
 
 def optimised(what: dict[str, Any]) -> str:
@@ -78,18 +79,15 @@ def comparison(result: Result, earlier: Result) -> str:
             "compare: the earlier result has no point in common with this one; "
             "give one of the same mode and sizes"
         )
-    lines = [
-        "| new / old | " + " | ".join(name for name, _, _ in pairs) + " |",
-        "|" + "---|" * (len(pairs) + 1),
-    ]
+    lines = []
     for name, path, _, _ in ROWS:
         cells = []
         for _, new, old in pairs:
             ratio = _ratio(lookup(new, path), lookup(old, path))
             cells.append("-" if ratio is None else f"{ratio:.3f}")
         if set(cells) != {"-"}:
-            lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+            lines.append([name, *cells])
+    return markdown_table(["new / old", *(name for name, _, _ in pairs)], lines) + "\n"
 
 
 def read(path: str) -> Result:

@@ -14,12 +14,12 @@ from omegaconf import DictConfig
 from lvis.cli.config import CONF, entry
 from lvis.cli.progress import say
 from lvis.demo.clips import camera_move, synthetic
-from lvis.demo.facts import facts
 from lvis.demo.page import Page, write_page
 from lvis.demo.pictures import write_teaser
 from lvis.demo.restorations import restore_clip
 from lvis.demo.training import Trained, train_for
 from lvis.errors import UserError
+from lvis.provenance import facts
 
 
 def demo(cfg: DictConfig) -> Path:

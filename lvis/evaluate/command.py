@@ -17,14 +17,7 @@ from lvis.errors import UserError
 from lvis.evaluate.clips import NamedClip, list_clips
 from lvis.evaluate.methods import BASELINE, METHODS, compare, methods_of
 from lvis.evaluate.pictures import save_picture
-from lvis.evaluate.provenance import (
-    code_version,
-    config_digest,
-    digest,
-    machine,
-    row_digest,
-    today,
-)
+from lvis.evaluate.provenance import config_digest, digest, row_digest
 from lvis.evaluate.report import differences, protocol_tables
 from lvis.evaluate.scoring import Scoring
 from lvis.evaluate.table import Row, own_rows, read_rows, summary
@@ -32,6 +25,7 @@ from lvis.evaluate.videos import CLEAN, MEASUREMENT, save_videos
 from lvis.files import write_text
 from lvis.metrics import Suite
 from lvis.operators import LinearOperator
+from lvis.provenance import code_version, machine, today
 from lvis.solvers.base import Solver
 
 # what tells a row apart; "settings" is the digest of everything that its numbers follow from, "content" that of the

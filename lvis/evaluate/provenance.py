@@ -1,15 +1,9 @@
-"""What a row was made with: settings, code and machine."""
+"""What a row was made with: digests of its settings (`lvis.provenance` has the code and the machine)."""
 
 import hashlib
 import json
-import subprocess
-from datetime import UTC, datetime
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
-from lvis.demo.facts import facts
 from lvis.evaluate.contents import contents
 
 # where a run writes and which share of the clips it takes change no number
@@ -37,38 +31,3 @@ def row_digest(settings: dict[str, Any]) -> str:
     wanted = {key: settings.get(key) for key in _OF_A_ROW}
     wanted["operator"] = settings["task"]["operator"]
     return digest({**wanted, "contents": contents(wanted)})
-
-
-@cache
-def code_version() -> str:
-    """The git commit that this package lies in, with "+" if files differ from it; else its version."""
-    folder = Path(__file__).resolve().parent
-    try:
-        inside = _git(folder, "ls-files", "--error-unmatch", Path(__file__).name)
-        commit = _git(folder, "rev-parse", "HEAD")
-        changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
-    except OSError:
-        inside = commit = changed = None
-    # an installed copy inside somebody else's repository is not of that repository's commit
-    if inside and commit:
-        return commit + ("+" if changed else "")
-    try:
-        return version("lvis")
-    except PackageNotFoundError:
-        return "unknown"
-
-
-def today() -> str:
-    """The day, as in 2026-11-21, in UTC."""
-    return datetime.now(UTC).date().isoformat()
-
-
-@cache
-def machine() -> str:
-    """Processor, GPU and versions, in one line."""
-    return "; ".join(f"{name} {value}" for name, value in facts().items())
-
-
-def _git(folder: Path, *arguments: str) -> str | None:
-    done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True)
-    return done.stdout.strip() if done.returncode == 0 else None

@@ -5,10 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from lvis.evaluate.methods import CEILING, MEASURED, METHODS
-from lvis.evaluate.statistics import by_clip, interval, paired
 from lvis.evaluate.table import Row
+from lvis.markdown import markdown_table
 from lvis.metrics import Metric
 from lvis.metrics.registry import SET
+from lvis.statistics import by_clip, interval, paired
 
 UNMEASURED = "unmeasured"
 MARKS = (MEASURED, CEILING)
@@ -46,7 +47,7 @@ def protocol_tables(
                         reasons[f"{column}: {reason}"] = reason != "nothing was timed"
             lines.append([method, str(len(latest)), *cells])
         notes = [f"- {note}" for note, worth in sorted(reasons.items()) if worth]
-        text = f"### {' · '.join(cell)}\n\n{_markdown(head, lines)}"
+        text = f"### {' · '.join(cell)}\n\n{markdown_table(head, lines)}\n"
         parts.append(text + ("\nUnmeasured:\n\n" + "\n".join(notes) + "\n" if notes else ""))
     note = f"Mean over clips ± half of the {confidence:.0%} interval (Student's t).\n\n"
     return note + "\n".join(parts)
@@ -102,7 +103,7 @@ def differences(
             head = ["solver", "minus", "n", *(metric.heading for metric in shown.values())]
             clips, task, frames, size, seed = place
             title = f"### {task}, {clips} clips, {frames} frames, {size}, seed {seed}"
-            parts.append(f"{title}\n\n{_markdown(head, lines)}")
+            parts.append(f"{title}\n\n{markdown_table(head, lines)}\n")
     note = (
         f"Differences paired by clip ± half of the {confidence:.0%} interval (Student's t); * the interval "
         "excludes 0, not corrected for the number of comparisons.\n\n"
@@ -135,8 +136,3 @@ def _place(method: str) -> tuple[float, str]:
     # solvers that the order does not name come before the ceiling, which is last
     unnamed = len(METHODS) - 1.5
     return METHODS.index(method) if method in METHODS else unnamed, method
-
-
-def _markdown(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    rows = [head, ["---"] * len(head), *lines]
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"

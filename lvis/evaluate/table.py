@@ -8,6 +8,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from lvis.errors import UserError
+from lvis.markdown import markdown_table
 
 Row = dict[str, Any]
 # what the tables read of every row
@@ -64,16 +65,12 @@ def summary(rows: Iterable[Row], methods: Sequence[str]) -> str:
         groups[row["clips"], row["task"], row["vae"]][row["method"]].append(row)
     gains = ["student - D(E(y))"] if "student" in methods else []
     head = ["clips", "task", "vae", "n", *methods, *gains]
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    lines = []
     for (clips, task, vae), found in sorted(groups.items()):
         cells = [_cell(found.get(method, [])) for method in methods]
         number = max(len(group) for group in found.values())
-        lines.append(
-            "| "
-            + " | ".join([clips, task, vae, str(number), *cells, *[_gain(found) for _ in gains]])
-            + " |"
-        )
-    return "\n".join(lines) + "\n"
+        lines.append([clips, task, vae, str(number), *cells, *[_gain(found) for _ in gains]])
+    return markdown_table(head, lines) + "\n"
 
 
 def _cell(rows: list[Row]) -> str:

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
-from lvis.benchmark.machine import describe
 from lvis.cli.config import entry, plain
 from lvis.cli.progress import console
 from lvis.distill.build import settings_from
@@ -34,6 +33,7 @@ from lvis.plan.networks import fake_mode, planned_losses, within, without_storag
 from lvis.plan.operations import by, hours, step_operations
 from lvis.plan.report import FORMAT, Plan, markdown, show
 from lvis.plan.step import TEXT, Step, run_step, transformer_activations
+from lvis.provenance import code_version, today
 from lvis.train.command import check as check_training
 
 
@@ -68,13 +68,13 @@ def plan(cfg: DictConfig) -> Plan:
             "run": f"{cfg.task.name}, vae={cfg.vae.name}, model={cfg.model.name}",
             "strategy": f"{strategy.name}, {strategy.devices} GPU(s)",
             "gpu": gpu.name,
-            "clips": f"{video[0]} a GPU and step in {settings.accumulate} micro-batch(es), "
+            "clips": f"{video[0]} per GPU and step in {settings.accumulate} micro-batch(es), "
             f"{video[2]} frames of {video[3]} x {video[4]}",
             "student": f"{count(losses.student) / 1e6:.1f} M parameters",
             "checkpointing": settings.checkpoint_activations,
             "autocast": settings.autocast,
-            "commit": describe(torch.device("cpu"))["commit"],
-            "date": describe(torch.device("cpu"))["date"],
+            "commit": code_version(),
+            "date": today(),
             "torch": torch.__version__,
         },
         "memory": memory(losses, strategy, step, kept, encoder, video[0]),

@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console, Group
 from rich.table import Table
 
+from lvis.markdown import markdown_table
 from lvis.plan.gpus import GB
 
 FORMAT = "lvis-plan-1"
@@ -21,7 +22,7 @@ def tables(plan: Plan) -> list[tuple[str, tuple[str, ...], Rows]]:
         ("run", ("", ""), [(k, str(v)) for k, v in plan["what"].items()]),
         ("memory per GPU", ("part", "GB"), _memory_rows(plan["memory"])),
         ("largest moments", _MOMENTS, _moment_rows(plan["memory"])),
-        ("operations a training step and GPU", ("", "TFLOP"), _operation_rows(plan)),
+        ("operations per training step and GPU", ("", "TFLOP"), _operation_rows(plan)),
         ("time", ("", ""), [(k, _number(v)) for k, v in plan["time"].items()]),
     ]
     if "check" in plan:
@@ -48,10 +49,7 @@ def markdown(plan: Plan) -> str:
     """The tables and the notes as a Markdown page."""
     lines = [f"# {plan['what']['run']}", ""]
     for title, headings, rows in tables(plan):
-        lines += [f"## {title}", "", "| " + " | ".join(headings) + " |"]
-        lines += ["|---|" + "---:|" * (len(headings) - 1)]
-        lines += ["| " + " | ".join(row) + " |" for row in rows]
-        lines.append("")
+        lines += [f"## {title}", "", markdown_table(headings, rows, right=True), ""]
     lines += [f"- {note}" for note in plan["notes"]]
     return "\n".join(lines) + "\n"
 

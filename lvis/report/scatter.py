@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 from markupsafe import Markup, escape
 
-from lvis.report.intervals import Estimate, estimate
 from lvis.report.quantities import RATE, Quantity
 from lvis.report.results import Section
+from lvis.statistics import Interval, interval
 
 WIDTH, HEIGHT = 420, 300
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 14, 40
@@ -24,9 +24,9 @@ def scatter(section: Section, column: Quantity, confidence: float) -> Markup | N
     points, lines = [], []
     for index, entry in enumerate(section.entries):
         values = list(entry.values.get(column.name, {}).values())
-        if not values:
+        quality, rates = interval(values, confidence), list(entry.values.get(RATE, {}).values())
+        if quality is None:
             continue
-        quality, rates = estimate(values, confidence), list(entry.values.get(RATE, {}).values())
         if rates:
             points.append((index % COLOURS, entry.name, sum(rates) / len(rates), quality))
         else:
@@ -95,7 +95,7 @@ def _label(
 class _Axis:
     """Linear over the values and their intervals, with room at both ends and ticks at round numbers."""
 
-    def __init__(self, values: Sequence[Estimate], start: float, end: float) -> None:
+    def __init__(self, values: Sequence[Interval], start: float, end: float) -> None:
         low = min(v.mean - (v.half or 0) for v in values)
         high = max(v.mean + (v.half or 0) for v in values)
         room = 0.08 * (high - low) or 0.05 * abs(high) or 1.0

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lvis.report.intervals import Estimate, estimate, paired
 from lvis.report.quantities import Quantity
 from lvis.report.results import LAST, Entry, Section
+from lvis.statistics import Interval, interval, paired
 
 
 @dataclass(frozen=True)
@@ -83,13 +83,13 @@ def clip_lines(section: Section, clip: str, columns: Sequence[Quantity]) -> list
     ]
 
 
-def _mean(entry: Entry, column: Quantity, confidence: float) -> Estimate | None:
+def _mean(entry: Entry, column: Quantity, confidence: float) -> Interval | None:
     values = list(entry.values.get(column.name, {}).values())
-    return estimate(values, confidence) if values else None
+    return interval(values, confidence)
 
 
 def _best(
-    section: Section, column: Quantity, found: Mapping[str, Mapping[str, Estimate | None]]
+    section: Section, column: Quantity, found: Mapping[str, Mapping[str, Interval | None]]
 ) -> str | None:
     means = {
         entry.name: one.mean
@@ -101,7 +101,7 @@ def _best(
     return max(means, key=lambda name: column.score(means[name]))
 
 
-def _cell(value: Estimate | None, column: Quantity, mark: str, sign: str = "") -> Cell:
+def _cell(value: Interval | None, column: Quantity, mark: str, sign: str = "") -> Cell:
     if value is None:
         return Cell("–")
     digits = column.digits_of(value.mean)

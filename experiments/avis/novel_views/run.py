@@ -19,8 +19,8 @@ from PIL import Image
 from lvis.cli.config import compose
 from lvis.data.frames import DEFAULT_RATE, VideoInfo, to_frames, to_video
 from lvis.data.video import open_sink, open_source
-from lvis.evaluate.provenance import code_version, today
 from lvis.files import replacing, write_text
+from lvis.provenance import code_version, today
 from lvis.restore.command import restore
 from lvis.restore.comparison import SideBySide
 from lvis.solvers.initial import fill_nearest

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from lvis.evaluate.statistics import by_clip, interval, paired
+from lvis.statistics import by_clip, interval, paired
 
 
 def test_the_interval_is_students_and_one_clip_has_none():

@@ -7,8 +7,6 @@ from typing import Any
 
 from scipy.stats import t as student_t
 
-from lvis.evaluate.table import Row
-
 
 @dataclass(frozen=True)
 class Interval:
@@ -38,7 +36,7 @@ def interval(values: Sequence[float], confidence: float = 0.95) -> Interval | No
     return Interval(mean, float(quantile) * stdev(values) / len(values) ** 0.5, len(values))
 
 
-def by_clip(rows: Iterable[Row], column: str) -> dict[str, float]:
+def by_clip(rows: Iterable[Mapping[str, Any]], column: str) -> dict[str, float]:
     """Clip -> value, for rows that have a number; of one clip's rows the last counts."""
     latest = {row["clip"]: row.get(column) for row in rows}
     return {clip: value for clip, value in latest.items() if value is not None}
