@@ -6,6 +6,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
+from lvis.cli.schema import check_targets
 from lvis.errors import UserError, of_the_machine
 
 
@@ -15,6 +16,7 @@ def build(config: DictConfig) -> Any:
     Raises:
         UserError: the one raised inside, or that a value has the wrong type.
     """
+    check_targets(config)
     try:
         return instantiate(config)
     except InstantiationException as wrapper:

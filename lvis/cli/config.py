@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from lvis.cli.command_line import check_kinds, first_sentence, overrides_of
 from lvis.cli.help_page import help_page
 from lvis.cli.literal_paths import literal
+from lvis.cli.schema import check_finite
 from lvis.errors import UserError, of_the_machine
 from lvis.memory import keep_freed_memory
 
@@ -98,6 +99,7 @@ class Guarded:
     def __call__(self, cfg: DictConfig) -> object:
         self.running = True
         try:
+            check_finite(cfg)
             done = self.task(cfg)
             self.running = False
             return done

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from lvis.backbone import NEGATIVE_PROMPT, PromptCache, WanTransformer
 from lvis.cli.config import plain
+from lvis.cli.schema import check_targets
 from lvis.distill.losses import Losses
 from lvis.distill.settings import Settings
 from lvis.weights import load_student, require
@@ -41,6 +42,8 @@ def build_losses(cfg: DictConfig, settings: Settings) -> Losses:
         "model.text_encoder": cfg.model.text_encoder,
     }
     require(parts if cfg.vae.name != "wan" else _without(parts, "vae.module"))
+    for part in (*parts.values(), cfg.task.operator):
+        check_targets(part)
     teacher = instantiate(cfg.model.teacher)
     teacher_vae = instantiate(cfg.model.teacher_vae)
     student = _student(cfg, teacher)

@@ -2,16 +2,42 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import fields
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError
+from pydantic.dataclasses import dataclass
 
 from lvis.backbone.attention import CAUSAL_ATTENTION
 from lvis.backbone.guidance import CONVENTIONS
+from lvis.cli.schema import (
+    Count,
+    CountOrNone,
+    NotNegative,
+    Number,
+    Positive,
+    Share,
+    misfit,
+)
 from lvis.distill.objective import CRITIC_LOSSES, LIKELIHOOD_MEANS, LIKELIHOOD_NORMS, RAMPS
 from lvis.errors import UserError
 from lvis.solvers.one_step import PARAMETRIZATIONS
 from lvis.solvers.student import INPUTS
 
+Timestep = Annotated[Number, Field(ge=0, le=1000)]
+Decay = Annotated[Number, Field(ge=0, lt=1)]  # at 1 an average keeps what it began with
+
+CHOICES = {
+    "guidance_convention": CONVENTIONS,
+    "ramp": RAMPS,
+    "likelihood_norm": LIKELIHOOD_NORMS,
+    "likelihood_mean": LIKELIHOOD_MEANS,
+    "critic_loss": CRITIC_LOSSES,
+    "parametrization": PARAMETRIZATIONS,
+    "student_input": INPUTS,
+    "attention": CAUSAL_ATTENTION,
+    "autocast": ("bf16", "none"),
+}
 FINAL_RATE = 0.05  # of the first, where the rate decays
 
 
@@ -23,81 +49,62 @@ class Settings:
         UserError: a value out of its range.
     """
 
-    likelihood_weight: float
+    likelihood_weight: NotNegative
     likelihood_norm: str  # measurement | pseudo_inverse
     likelihood_mean: str  # arithmetic | geometric, over clips
-    prior_weight: float  # lambda of Algorithm 1, line 22
+    prior_weight: NotNegative  # lambda of Algorithm 1, line 22
     prior_on_masked_only: bool  # prior only where the operator's mask has a hole; others have none
     bridge: bool  # z_target = E(D'(z)) when the VAEs differ; false is the paper's ablation
-    guidance_scale: float
+    guidance_scale: Number
     guidance_convention: str  # causvid | standard
-    shift: float  # of the prior's and the critic's timesteps
-    lowest_timestep: float  # both in [0, 1000]
-    highest_timestep: float
-    warmup_steps: int  # of the prior's weight, counted from the end of likelihood_only_steps
+    shift: Positive  # of the prior's and the critic's timesteps
+    lowest_timestep: Timestep  # both in [0, 1000]
+    highest_timestep: Timestep
+    warmup_steps: (
+        CountOrNone  # of the prior's weight, counted from the end of likelihood_only_steps
+    )
     ramp: str  # gate | linear
-    likelihood_only_steps: int  # first steps without prior, each of which updates the student
+    likelihood_only_steps: (
+        CountOrNone  # first steps without prior, each of which updates the student
+    )
     critic_start_step: (
-        int | None
+        CountOrNone | None
     )  # first step that updates the critic; None = likelihood_only_steps
-    ratio: int  # critic updates to one student update
+    ratio: Count  # critic updates to one student update
     critic_loss: str  # epsilon | flow
-    student_timestep: float  # the one step's timestep, [0, 1000]
+    student_timestep: Timestep  # the one step's timestep, [0, 1000]
     parametrization: str  # flow | residual | x0
     student_input: str  # lift | pinv
-    block_size: int  # latent frames a block
-    student_learning_rate: float
-    critic_learning_rate: float
-    decay_steps: int | None  # the student's rate falls to a twentieth over these; None = fixed
-    betas: tuple[float, float]
-    weight_decay: float
-    epsilon: float  # AdamW's
-    clip_norm: float  # of each net's gradient
-    ema_decay: float  # 0 = off
+    block_size: Count  # latent frames a block
+    student_learning_rate: Positive
+    critic_learning_rate: Positive
+    decay_steps: Count | None  # the student's rate falls to a twentieth over these; None = fixed
+    betas: tuple[Decay, Decay]
+    weight_decay: NotNegative
+    epsilon: Positive  # AdamW's
+    clip_norm: Positive  # of each net's gradient
+    ema_decay: Decay  # 0 = off
     use_text: bool  # prompts of the clips; false = the null prompt for every net
-    prompt_dropout: float  # share of clips that get the null prompt
+    prompt_dropout: Share  # share of clips that get the null prompt
     negative_prompt: str  # of the teacher's guidance
-    accumulate: int  # micro-batches a step
+    accumulate: Count  # micro-batches a step
     autocast: str  # bf16 | none; parameters stay float32
     checkpoint_activations: bool
-    bridge_block: int  # latent frames that the VAEs see at a time when checkpointing
-    bridge_group: int  # blocks whose VAE states are recomputed together; 1 = all states are kept
+    bridge_block: Count  # latent frames that the VAEs see at a time when checkpointing
+    bridge_group: Count  # blocks whose VAE states are recomputed together; 1 = all states are kept
     attention: str  # blocks | flex, of the student's block-causal pass
-    seed: int
+    seed: CountOrNone
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "betas", tuple(self.betas))
-        self._check_choice("guidance_convention", CONVENTIONS)
-        self._check_choice("ramp", RAMPS)
-        self._check_choice("likelihood_norm", LIKELIHOOD_NORMS)
-        self._check_choice("likelihood_mean", LIKELIHOOD_MEANS)
-        self._check_choice("critic_loss", CRITIC_LOSSES)
-        self._check_choice("parametrization", PARAMETRIZATIONS)
-        self._check_choice("student_input", INPUTS)
-        self._check_choice("attention", CAUSAL_ATTENTION)
-        self._check_choice("autocast", ("bf16", "none"))
-        for name in ("likelihood_weight", "prior_weight", "warmup_steps", "likelihood_only_steps"):
-            self._check_range(name, 0, math.inf)
-        for name in ("ratio", "block_size", "accumulate", "bridge_block", "bridge_group"):
-            self._check_range(name, 1, math.inf)
-        if self.decay_steps is not None:
-            self._check_range("decay_steps", 1, math.inf)
-        for name in (
-            "student_learning_rate",
-            "critic_learning_rate",
-            "clip_norm",
-            "shift",
-            "epsilon",
-        ):
-            self._check_range(name, 1e-12, math.inf)
-        for name in ("lowest_timestep", "highest_timestep", "student_timestep"):
-            self._check_range(name, 0, 1000)
-        for name in ("ema_decay", "prompt_dropout"):
-            self._check_range(name, 0, 1)
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise UserError(
+                    f"distill.{name}={getattr(self, name)} is not known: use one of {', '.join(choices)}"
+                )
         if self.lowest_timestep > self.highest_timestep:
             raise UserError(
-                f"distill.lowest_timestep={self.lowest_timestep} is above distill.highest_timestep="
-                f"{self.highest_timestep}: swap them"
+                f"distill.lowest_timestep={self.lowest_timestep:g} is above distill.highest_timestep="
+                f"{self.highest_timestep:g}: swap them"
             )
         if self.prior_weight > 0 and self.first_critic_step > self.likelihood_only_steps:
             raise UserError(
@@ -115,7 +122,11 @@ class Settings:
     def of(cls, values: Mapping[str, Any], **more: Any) -> "Settings":
         """From a composed configuration group, ignoring its keys that belong to others."""
         names = {field.name for field in fields(cls)}
-        return cls(**{key: value for key, value in {**values, **more}.items() if key in names})
+        known = {key: value for key, value in {**values, **more}.items() if key in names}
+        try:
+            return cls(**known)
+        except ValidationError as error:
+            raise misfit(error, "distill", known) from None
 
     def updates_student(self, step: int) -> bool:
         """Whether training step `step` (from 0) updates the student."""
@@ -133,14 +144,3 @@ class Settings:
         progress = min(1.0, step / self.decay_steps)
         falling = 0.5 * (1 + math.cos(math.pi * progress))
         return self.student_learning_rate * (FINAL_RATE + (1 - FINAL_RATE) * falling)
-
-    def _check_choice(self, name: str, choices: tuple[str, ...]) -> None:
-        value = getattr(self, name)
-        if value not in choices:
-            raise UserError(f"distill.{name}={value} is not known: use one of {', '.join(choices)}")
-
-    def _check_range(self, name: str, low: float, high: float) -> None:
-        value = getattr(self, name)
-        if not (isinstance(value, int | float) and low <= value <= high):
-            limits = f"{low:g} or more" if high == math.inf else f"{low:g} to {high:g}"
-            raise UserError(f"distill.{name}={value} is out of range: use {limits}")

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.utils import instantiate
 from lightning import Callback, LightningDataModule, Trainer
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.environments import SLURMEnvironment
 from omegaconf import DictConfig, OmegaConf
 
+from lvis.cli.build import build
 from lvis.cli.config import entry, plain
 from lvis.cli.progress import console
 from lvis.distill import checkpoints
@@ -35,6 +35,7 @@ from lvis.errors import UserError, of_the_machine
 from lvis.files import write_text
 from lvis.train.identity import check_same_run, identity
 from lvis.train.lock import locked
+from lvis.train.settings import TrainerKeys, check, processes_of
 
 
 def train(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
@@ -146,7 +147,9 @@ def build_trainer(cfg: DictConfig, callbacks: list[Callback]) -> Trainer:
         accelerator=cfg.trainer.accelerator,
         devices=cfg.trainer.devices,
         num_nodes=cfg.trainer.num_nodes,
-        strategy=build_strategy(cfg.trainer.strategy, processes(cfg)),
+        strategy=build_strategy(
+            cfg.trainer.strategy, processes_of(TrainerKeys.model_validate(plain(cfg.trainer)))
+        ),
         max_epochs=-1,
         logger=build_logger(cfg),
         callbacks=callbacks,
@@ -215,50 +218,7 @@ def open_data(cfg: DictConfig) -> Any:
     for key, what in (("folder", "SHARDS, which python -m lvis.prepare wrote"), ("urls", "SHARDS")):
         if OmegaConf.is_missing(cfg.data, key):
             raise UserError(f"this training reads real clips: add data.{key}={what}")
-    return instantiate(cfg.data)
-
-
-def check(cfg: DictConfig) -> None:
-    """The ranges of our own keys outside of `Settings`.
-
-    Raises:
-        UserError: names the key, its value and the way out.
-    """
-    trainer, distill = cfg.trainer, cfg.distill
-    for key in ("save_every", "log_every"):
-        if trainer[key] < 1:
-            raise UserError(f"trainer.{key}={trainer[key]} is not a number of steps: use 1 or more")
-    if trainer.keep < 1:
-        raise UserError(f"trainer.keep={trainer.keep} keeps no checkpoint: use 1 or more")
-    if trainer.spike_factor is not None and trainer.spike_factor <= 1:
-        raise UserError(
-            f"trainer.spike_factor={trainer.spike_factor} treats every step as a jump: use more than 1"
-        )
-    for key in ("max_steps", "validate_every", "validation_clips"):
-        if trainer[key] < 0:
-            raise UserError(f"trainer.{key}={trainer[key]} is negative: use 0 or more")
-    if distill.batch_size < 1 or distill.batch_size % distill.accumulate:
-        raise UserError(
-            f"distill.batch_size={distill.batch_size} does not divide by distill.accumulate="
-            f"{distill.accumulate}: use a multiple"
-        )
-    height, width = distill.size
-    if height % 16 or width % 16 or min(height, width) < 16:
-        raise UserError(f"distill.size={list(distill.size)} does not fit: use multiples of 16")
-    step = 4 * distill.block_size
-    if (distill.frames + 3) % step:
-        raise UserError(
-            f"distill.frames={distill.frames} does not fill blocks of {distill.block_size} latent "
-            f"frames: use {step - 3}, {2 * step - 3}, {3 * step - 3}, ..."
-        )
-
-
-def processes(cfg: DictConfig) -> int:
-    """How many processes `conf/trainer` asks for, over all nodes."""
-    devices = cfg.trainer.devices
-    if devices == "auto":
-        devices = max(torch.cuda.device_count(), 1)
-    return cfg.trainer.num_nodes * (devices if isinstance(devices, int) else len(devices))
+    return build(cfg.data)
 
 
 def lost_a_process(error: RuntimeError) -> bool:
@@ -271,7 +231,7 @@ def lost_a_process(error: RuntimeError) -> bool:
 
 def build_logger(cfg: DictConfig) -> Logger | bool:
     """The logger of `conf/logger`, or none."""
-    return instantiate(cfg.logger) if cfg.logger.get("_target_") else False
+    return build(cfg.logger) if cfg.logger.get("_target_") else False
 
 
 def hyperparameters(cfg: DictConfig) -> dict[str, Any]:

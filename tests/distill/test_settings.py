@@ -24,4 +24,4 @@ def test_the_paper_rate_is_fixed_and_a_decaying_one_ends_low(paper):
 
 def test_a_value_out_of_range_is_named(paper):
     with pytest.raises(UserError, match="distill.decay_steps=0"):
-        dataclasses.replace(paper, decay_steps=0)
+        Settings.of(dataclasses.asdict(paper), decay_steps=0)

@@ -120,9 +120,9 @@ def test_a_signal_saves_and_ends_the_run_at_a_step_boundary(weights, tmp_path):
     ("override", "sentence"),
     [
         ("distill.frames=10", r"distill.frames=10 does not fill blocks .* use 9, 21, 33"),
-        ("distill.size=[40,32]", r"distill.size=\[40, 32\] does not fit"),
+        ("distill.size=[40,32]", r"distill.size=\[40,32\] must be a multiple of 16"),
         ("distill.accumulate=2", "distill.batch_size=1 does not divide by distill.accumulate=2"),
-        ("trainer.log_every=0", "trainer.log_every=0 is not a number of steps"),
+        ("trainer.log_every=0", "trainer.log_every=0 must be greater than or equal to 1"),
     ],
 )
 def test_values_out_of_range_are_named(weights, tmp_path, override, sentence):
