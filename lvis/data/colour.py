@@ -87,8 +87,13 @@ def _upright(pixels: np.ndarray, matrix: Matrix) -> np.ndarray:
     return pixels[::-1] if down < 0 else pixels
 
 
-def to_picture(frame: np.ndarray, stream: av.VideoStream, position: int) -> av.VideoFrame:
-    """uint8 (H, W, 3) RGB as the frame number `position` of a stream of `add_video_stream`."""
+def to_picture(
+    frame: np.ndarray, stream: av.VideoStream, position: int, tick: Fraction | None = None
+) -> av.VideoFrame:
+    """uint8 (H, W, 3) RGB as a frame of a stream of `add_video_stream`, shown at `position` ticks.
+
+    `tick` is in seconds; None: the frame number `position` at the stream's rate.
+    """
     is_yuv = str(stream.pix_fmt).startswith("yuv")
     picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24").reformat(
         format=stream.pix_fmt,
@@ -98,5 +103,5 @@ def to_picture(frame: np.ndarray, stream: av.VideoStream, position: int) -> av.V
     )
     rate = stream.codec_context.rate
     assert rate is not None
-    picture.pts, picture.time_base = position, 1 / Fraction(rate)
+    picture.pts, picture.time_base = position, tick or 1 / Fraction(rate)
     return picture

@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from PIL import Image
 
+from lvis.data.timing import DEFAULT_RATE, FrameTimes
 from lvis.errors import UserError
 from lvis.untrusted import MOST_PIXELS, open_image
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
-DEFAULT_RATE = Fraction(25)
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,9 @@ class VideoInfo:
 
     `height`, `width` in pixels as displayed, `rate` in frames a second, `count` the number of
     frames as far as the container tells (None if it does not: a pipe), `aspect` the width of a
-    pixel over its height, `begins` the seconds of its file's clock at which the first frame is shown.
+    pixel over its height, `begins` the seconds of its file's clock at which the first frame is shown,
+    `times` those of every frame where its rate varies (`rate` is then the mean), which fill as frames
+    are read.
     """
 
     height: int
@@ -36,6 +38,7 @@ class VideoInfo:
     count: int | None = None
     aspect: Fraction = Fraction(1)
     begins: float | None = None
+    times: FrameTimes | None = None
 
 
 class FrameSource(Protocol):

@@ -11,10 +11,10 @@ import av
 from av.audio.resampler import AudioResampler
 from av.container import InputContainer, OutputContainer
 
+from lvis.data.timing import packets_of
 from lvis.errors import UserError, reason_of
 from lvis.untrusted import open_video
 
-_OUT_OF_STEP = Fraction(1, 10)  # seconds; a clock that goes back by more was set anew
 _TRIED = 200  # packets per stream: headers and trailers fail on the codec, not on the length
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 _AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
@@ -31,7 +31,7 @@ class SoundCopy:
     cannot be decoded either are left out. `notes`, a list that may be given, says so in sentences,
     and what failed later. Times are relative to `begins`, the seconds at which the first frame is
     shown, which in a recording that was cut is later than its first packet; sound that ends before
-    is left out. A clock that jumps back is held: no sound is ever earlier than the one before. No
+    is left out. A clock that jumps is joined as that of the pictures is (`Clock`). No
     failure of sound raises, except of the place that is written to.
     """
 
@@ -48,8 +48,6 @@ class SoundCopy:
         self._copies: dict[int, av.AudioStream] = {}
         self._encoders: dict[int, _Encoder] = {}
         self._last: dict[int, int] = {}
-        self._ends: dict[int, Fraction] = {}
-        self._moved: dict[int, Fraction] = {}
         self.notes = [] if notes is None else notes
         for number, stream in enumerate(self._source.streams.audio):
             self._add(number, stream, output)
@@ -115,35 +113,21 @@ class SoundCopy:
     def _read(self) -> Iterator[tuple[float, av.Packet]]:
         """Packets with their time in seconds after the video's start, which becomes their zero."""
         wanted = [self._source.streams[index] for index in (*self._copies, *self._encoders)]
+        if not wanted:
+            return
         try:
-            for packet in self._source.demux(*wanted) if wanted else ():
+            for packet in packets_of(self._source, wanted):
                 if packet.dts is None or packet.time_base is None or not packet.size:
                     continue
                 shift = round(self._start / packet.time_base)
                 packet.dts -= shift
                 if packet.pts is not None:
                     packet.pts -= shift
-                self._join(packet)
                 if packet.dts + (packet.duration or 0) <= 0 < packet.dts + shift:
                     continue
                 yield float(packet.dts * packet.time_base), packet
         except (av.FFmpegError, OSError, ValueError) as error:
             self.notes.append(f"the sound of {self._path} ends early ({reason_of(error)})")
-
-    def _join(self, packet: av.Packet) -> None:
-        """Let a clock that jumps back go on from where the stream had come to."""
-        index, tick = packet.stream.index, packet.time_base
-        assert packet.dts is not None
-        begins = packet.dts * tick + self._moved.get(index, Fraction(0))
-        expected = self._ends.get(index)
-        if expected is not None and begins < expected - _OUT_OF_STEP:
-            self._moved[index] = self._moved.get(index, Fraction(0)) + expected - begins
-            begins = expected
-        self._ends[index] = begins + (packet.duration or 0) * tick
-        moved = round(self._moved.get(index, Fraction(0)) / tick)
-        packet.dts += moved
-        if packet.pts is not None:
-            packet.pts += moved
 
 
 class _Encoder:

@@ -13,7 +13,6 @@ from lvis.data.colour import is_sideways, upright_rgb, wide_colours
 from lvis.data.complete import check_complete, signs_of_a_cut
 from lvis.data.deinterlace import DONE, LEFT, Deinterlacer
 from lvis.data.frames import (
-    DEFAULT_RATE,
     FolderReader,
     FolderWriter,
     FrameSink,
@@ -24,12 +23,11 @@ from lvis.data.frames import (
 )
 from lvis.data.gamut import described
 from lvis.data.pipe import RawReader, RawWriter
+from lvis.data.timing import FrameTimes, Survey, packets_of, survey
 from lvis.data.video_writer import DEFAULT_QUALITY, ENCODERS, VideoWriter
 from lvis.errors import UserError, reason_of
 from lvis.files import check_place
 from lvis.untrusted import MOST_PIXELS, limit_decoder, open_video
-
-_HIGHEST_RATE = 1000  # frames per second; what a header says beyond it is a clock's
 
 
 def open_source(
@@ -73,11 +71,18 @@ def open_sink(
         UserError: a suffix that is none of these, a folder that is not empty.
     """
     check_output_name(path)
-    if path == "-":
-        return RawWriter()
-    if not Path(path).suffix:
-        return FolderWriter(path)
-    return VideoWriter(path, info.rate, quality, sound_from, info.aspect, info.begins)
+    if path != "-" and Path(path).suffix:
+        return VideoWriter(
+            path, info.rate, quality, sound_from, info.aspect, info.begins, info.times
+        )
+    sink = RawWriter() if path == "-" else FolderWriter(path)
+    if info.times is not None:
+        kind = "a pipe" if path == "-" else "a folder"
+        sink.notes.append(
+            f"{kind} keeps no times; played at {float(info.rate):.6g} frames per second, it lasts as "
+            "long as the input, but its frames do not come at their times"
+        )
+    return sink
 
 
 def check_output_name(path: str) -> None:
@@ -102,9 +107,8 @@ class VideoReader:
     at a time.
 
     Iterate once. With `deinterlace`, interlaced frames are made progressive. Sound, data and further
-    video streams are passed over. `drift` is how many frames the file's own times have strayed so
-    far from an even `info.rate`; `notes` says in sentences what is done to the pictures, and that a
-    file has been cut off.
+    video streams are passed over. The file is read once beforehand, without decoding, for its times.
+    `notes` says in sentences what is done to the pictures, and that a file has been cut off.
 
     Raises:
         UserError: not a video, no video stream, cut short, a frame that cannot be decoded or that has
@@ -116,16 +120,10 @@ class VideoReader:
     ) -> None:
         self.path = Path(path)
         self._deinterlace, self._interlaced = deinterlace, False
-        self.drift = 0.0
         self.notes: list[str] = []
         self._sideways = False
         self._began: float | None = None
-        try:
-            self._container = open_video(path, most_pixels)
-        except (av.FFmpegError, OSError, ValueError) as error:
-            raise UserError(
-                f"{path} is not a readable video ({reason_of(error)}); check the file"
-            ) from error
+        self._container = self._open(most_pixels)
         try:
             streams = self._container.streams.video
             if not streams:
@@ -136,7 +134,7 @@ class VideoReader:
             check_complete(self.path, self._stream)
             self._cut = signs_of_a_cut(self.path, self._container.format.name)
             self.notes += self._cut
-            self._rate = rate_of(self._container, self._stream)
+            self._survey = self._timed(most_pixels)
             self._frames = self._decode()
             self._first = next(self._frames, None)
             if self._first is None:
@@ -148,7 +146,9 @@ class VideoReader:
         aspect = Fraction(self._stream.sample_aspect_ratio or 1)
         if self._sideways:
             aspect = 1 / aspect
-        self.info = VideoInfo(height, width, self._rate, self._count(), aspect, self._began)
+        self.info = VideoInfo(
+            height, width, self._survey.rate, self._count(), aspect, self._began, self._times
+        )
 
     def __iter__(self) -> Iterator[np.ndarray]:
         first, self._first = self._first, None
@@ -170,7 +170,7 @@ class VideoReader:
         try:
             for frame in self._progressive():
                 self._sideways = is_sideways(frame)
-                self._follow(frame, position)
+                self._follow(frame)
                 if not position and (wide := wide_colours(frame)):
                     self.notes.append(described(wide))
                 yield upright_rgb(frame)
@@ -184,11 +184,39 @@ class VideoReader:
                 "repair it or cut it there"
             ) from error
 
+    def _open(self, most_pixels: int) -> av.container.InputContainer:
+        try:
+            return open_video(self.path, most_pixels)
+        except (av.FFmpegError, OSError, ValueError) as error:
+            raise UserError(
+                f"{self.path} is not a readable video ({reason_of(error)}); check the file"
+            ) from error
+
+    def _timed(self, most_pixels: int) -> Survey:
+        with self._open(most_pixels) as container:
+            found = survey(container, container.streams.video[self._stream_number()])
+        self._times = FrameTimes(found.rate, found.tick) if found.varies or found.gaps else None
+        if found.varies:
+            self.notes.append(
+                f"its frame rate varies, {float(found.rate):.6g} frames per second on average: each "
+                "frame keeps its own time in a video file"
+            )
+        elif found.gaps:
+            self.notes.append(
+                f"frames are missing in it ({found.gaps} in all); the others keep their times in a "
+                "video file"
+            )
+        return found
+
+    def _stream_number(self) -> int:
+        return [stream.index for stream in self._container.streams.video].index(self._stream.index)
+
     def _goes_on(self) -> bool:
         return any(packet.size for packet in self._container.demux(self._stream))
 
     def _progressive(self) -> Iterator[av.VideoFrame]:
-        frames = map(self._dated, self._container.decode(self._stream))
+        packets = packets_of(self._container, [self._stream])
+        frames = (self._dated(f) for packet in packets for f in self._stream.decode(packet))
         deinterlacer = Deinterlacer()
         for frame in deinterlacer(frames) if self._deinterlace else frames:
             if (deinterlacer.seen or frame.interlaced_frame) and not self._interlaced:
@@ -207,19 +235,20 @@ class VideoReader:
         if promised - read > max(2, promised // 50):
             self.notes.append(f"it promises {promised} frames, and {read} could be read")
 
-    def _follow(self, frame: av.VideoFrame, position: int) -> None:
-        seconds = frame.time
-        if seconds is None:
-            return
+    def _follow(self, frame: av.VideoFrame) -> None:
+        if self._times is not None:
+            ticks, tick = frame.pts, frame.time_base
+            self._times.add(None if ticks is None or tick is None else ticks * tick)
         if self._began is None:
-            self._began = seconds
-        self.drift = max(self.drift, abs((seconds - self._began) * float(self._rate) - position))
+            # an AVI's first packet is shown first, and its time is the decoder's, before its delay
+            is_avi = self._container.format.name == "avi"
+            self._began = self._survey.begins if is_avi else frame.time
 
     def _count(self) -> int | None:
         if self._stream.frames:
             return self._stream.frames
         if self._container.duration:
-            return max(1, round(self._container.duration * self._rate / av.time_base))
+            return max(1, round(self._container.duration * self._survey.rate / av.time_base))
         return None
 
 
@@ -231,15 +260,3 @@ def main_stream(container: av.container.InputContainer) -> av.VideoStream:
         if not stream.disposition & Disposition.attached_pic
     ] or list(container.streams.video)
     return next((s for s in streams if s.disposition & Disposition.default), streams[0])
-
-
-def rate_of(container: av.container.InputContainer, stream: av.VideoStream) -> Fraction:
-    """Frames per second: the mean that the container shows, where it keeps times and can be right.
-
-    Elementary streams have no times: theirs is in the pictures' own coding. DV's mean is that of its
-    clock (60,000 per second).
-    """
-    rates = [stream.average_rate, stream.guessed_rate]
-    if stream.start_time is None:
-        rates.reverse()
-    return next((Fraction(r) for r in rates if r and 0 < r <= _HIGHEST_RATE), DEFAULT_RATE)

@@ -15,6 +15,7 @@ from lvis.data.colour import BT709, to_picture
 from lvis.data.frames import cannot_write
 from lvis.data.matroska import set_aspect, with_room
 from lvis.data.sound import SoundCopy
+from lvis.data.timing import FrameTimes
 from lvis.errors import UserError, reason_of
 from lvis.files import replacing
 
@@ -33,7 +34,8 @@ class VideoWriter:
     Colours are BT.709 and tagged so. `sound_from` is the file whose sound is carried (see
     `SoundCopy`). `notes` says in sentences, from the first frame on, what differs from what was
     asked for. `sound_begins` is the time in that file, in seconds,
-    at which the first frame is shown; None: where its pictures begin.
+    at which the first frame is shown; None: where its pictures begin. `times` are the frames' own
+    where the rate varies; None: they are 1 / `rate` apart.
 
     Raises:
         UserError: the place cannot be written or the disk is full.
@@ -47,10 +49,12 @@ class VideoWriter:
         sound_from: str | None = None,
         aspect: Fraction = Fraction(1),
         sound_begins: float | None = None,
+        times: FrameTimes | None = None,
     ) -> None:
         self.path = Path(path)
         self.rate, self.quality, self.aspect = rate, quality, aspect
         self.notes: list[str] = []
+        self._times = times or FrameTimes(rate, 1 / rate)
         self._sound_from, self._sound_begins = sound_from, sound_begins
         self._sound: SoundCopy | None = None
         self._exits = contextlib.ExitStack()
@@ -64,11 +68,12 @@ class VideoWriter:
             if self._container is None:
                 self._open(*frame.shape[:2])
             assert self._container is not None
-            picture = to_picture(self._even(frame), self._stream, self._count)
+            begins, tick = self._times.at(self._count), self._times.tick
+            picture = to_picture(self._even(frame), self._stream, begins, tick)
             self._container.mux(self._stream.encode(picture))
             self._count += 1
             if self._sound is not None:
-                self._sound.until(float(self._count / self.rate), self._container)
+                self._sound.until(float(self._times.at(self._count) * tick), self._container)
 
     def __enter__(self) -> Self:
         return self
@@ -110,6 +115,7 @@ class VideoWriter:
         )
         context = self._stream.codec_context
         context.sample_aspect_ratio = self.aspect
+        context.time_base = self._times.tick
         if self._sets_aspect:
             self._stream.metadata["title"] = with_room("")
         context.color_primaries = context.color_trc = BT709

@@ -19,7 +19,7 @@ from lvis.cli.build import build
 from lvis.cli.config import entry, plain
 from lvis.cli.progress import console, say
 from lvis.data.frames import VideoInfo
-from lvis.data.video import VideoReader, open_source
+from lvis.data.video import open_source
 from lvis.errors import UserError
 from lvis.files import write_text
 from lvis.operators import LinearOperator
@@ -27,8 +27,6 @@ from lvis.restore.masks import needs_mask, with_mask
 from lvis.restore.measuring import measurable_size
 from lvis.restore.run import Outcome, Run, Size
 from lvis.restore.settings import Settings
-
-MOST_DRIFT = 1.5  # frames; containers round their times to less
 
 
 def restore(cfg: DictConfig) -> Outcome:
@@ -59,12 +57,6 @@ def restore(cfg: DictConfig) -> Outcome:
         with Run(settings, source.info, size, solver, stream) as run:
             outcome = run.through(source)
     report(outcome, settings)
-    if isinstance(source, VideoReader) and source.drift > MOST_DRIFT:
-        say(
-            f"the frame rate of {settings.input} varies; the output has "
-            f"{float(source.info.rate):.6g} frames per second throughout, so its pictures are up to "
-            f"{source.drift / float(source.info.rate):.1f} s off their times and the sound"
-        )
     return outcome
 
 

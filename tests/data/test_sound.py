@@ -7,6 +7,7 @@ import av
 import numpy as np
 import pytest
 
+from lvis.data.timing import packets_of
 from lvis.data.video import VideoReader, open_sink, open_source
 
 RATE, FRAMES, SAMPLES = 25, 75, 48000
@@ -124,11 +125,13 @@ def test_a_failure_in_the_midst_of_the_sound_ends_the_sound_alone(tmp_path, monk
     source = flash_and_click(tmp_path / "a.mkv", 30, "aac")
     from lvis.data import sound
 
-    def fails(self, packet):  # noqa: ANN001
-        if packet.dts > 500:
-            raise av.InvalidDataError(1, "broken")
+    def failing(container, wanted):  # noqa: ANN001
+        for packet in packets_of(container, wanted):
+            if packet.dts is not None and packet.dts > 500:
+                raise av.InvalidDataError(1, "broken")
+            yield packet
 
-    monkeypatch.setattr(sound.SoundCopy, "_join", fails)
+    monkeypatch.setattr(sound, "packets_of", failing)
     notes = through(source, tmp_path / "out.mp4")
     assert len(notes) == 1 and "ends early (broken)" in notes[0]
     with VideoReader(tmp_path / "out.mp4") as reader:
