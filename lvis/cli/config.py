@@ -3,20 +3,23 @@
 import importlib
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, InstantiationException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lvis.cli.command_line import check_kinds, first_sentence, overrides_of
 from lvis.cli.help_page import help_page
-from lvis.cli.literal_paths import literal
+from lvis.cli.literal_paths import MULTIRUN, literal
 from lvis.cli.schema import check_finite
 from lvis.errors import UserError, of_the_machine
 from lvis.memory import keep_freed_memory
@@ -26,6 +29,7 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 CONF = next(path for path in (_PACKAGE.parent / "conf", _PACKAGE / "conf") if path.is_dir())
 
 EXIT_USER_ERROR = 2
+MOST_FAILED = 100  # what an exit status says of a sweep
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
 
@@ -47,7 +51,8 @@ def entry(config_name: str) -> Callable[[Callable[[DictConfig], object]], Callab
     """Decorate `task(cfg)` into a `main()` that composes `conf/<config_name>.yaml` with the command line.
 
     A `UserError`, and whatever Hydra says about the command line, is printed as one line on standard error with exit
-    status 2. `LVIS_DEBUG=1` shows the traceback instead. `--help` prints the configuration's own comments.
+    status 2. Of a sweep, all jobs run, and the exit status is the number that failed. `LVIS_DEBUG=1` shows the
+    traceback instead. `--help` prints the configuration's own comments.
     """
 
     def decorate(task: Callable[[DictConfig], object]) -> Callable[[], None]:
@@ -61,12 +66,14 @@ def entry(config_name: str) -> Callable[[Callable[[DictConfig], object]], Callab
                 show(help_page(config_name, CONF, sys.argv[1:]))
                 return
             keep_freed_memory()
-            sys.argv[1:] = literal(sys.argv[1:])
+            # argparse takes no flag between overrides
+            sys.argv[1:] = sorted(literal(sys.argv[1:]), key=lambda word: word not in MULTIRUN)
             # else Hydra prints its own pages on a mistyped override, and exits with 1
             os.environ.setdefault("HYDRA_FULL_ERROR", "1")
             try:
                 check_arguments(config_name, sys.argv[1:])
                 launch()
+                guarded.check_sweep()
             except (UserError, HydraException, OmegaConfBaseException) as error:
                 fail(error)
             except OSError as error:
@@ -95,8 +102,30 @@ class Guarded:
     def __init__(self, task: Callable[[DictConfig], object]) -> None:
         self.task = task
         self.running = False
+        self.jobs = self.failed = 0
 
     def __call__(self, cfg: DictConfig) -> object:
+        self.jobs += 1
+        if not _one_of_several():
+            return self._run(cfg)
+        # the rest of a sweep has nothing to do with this job; a signal ends them all
+        try:
+            return self._run(cfg)
+        except SystemExit as end:
+            if end.code != EXIT_USER_ERROR:
+                raise
+        except Exception:
+            traceback.print_exc()
+        self.failed += 1
+        return None
+
+    def check_sweep(self) -> None:
+        """Raises SystemExit with the number of jobs that failed, 100 at most, if any did."""
+        if self.failed:
+            print(f"lvis: {self.failed} of {self.jobs} jobs failed", file=sys.stderr)
+            raise SystemExit(min(self.failed, MOST_FAILED))
+
+    def _run(self, cfg: DictConfig) -> object:
         self.running = True
         try:
             check_finite(cfg)
@@ -125,6 +154,13 @@ class Guarded:
 
     def __reduce__(self) -> tuple[Callable[[str, str], "Guarded"], tuple[str, str]]:
         return _guarded, (self.task.__module__, self.task.__name__)
+
+
+def _one_of_several() -> bool:
+    """Whether this is a job of a sweep that runs in this process, one after the other."""
+    if not HydraConfig.initialized() or HydraConfig.get().mode is not RunMode.MULTIRUN:
+        return False
+    return str(HydraConfig.get().launcher.get("_target_")).endswith("BasicLauncher")
 
 
 def _guarded(module: str, name: str) -> Guarded:

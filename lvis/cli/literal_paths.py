@@ -4,7 +4,7 @@ PATH_KEYS = (
     *("input", "output", "mask", "save_measurement", "report", "depth", "prompt"),
     *("data.urls", "data.val_urls"),
 )
-_MULTIRUN = ("-m", "--multirun")
+MULTIRUN = ("-m", "--multirun")
 
 
 def literal(arguments: list[str], keys: tuple[str, ...] = PATH_KEYS) -> list[str]:
@@ -14,7 +14,7 @@ def literal(arguments: list[str], keys: tuple[str, ...] = PATH_KEYS) -> list[str
     else. Left as they are: null, lists, values that are quoted already, interpolations, and with -m
     values with a comma, which are several.
     """
-    several = any(argument in _MULTIRUN for argument in arguments)
+    several = any(argument in MULTIRUN for argument in arguments)
     return [_literal(argument, keys, several) for argument in arguments]
 
 

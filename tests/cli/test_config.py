@@ -4,6 +4,7 @@ import sys
 
 import cloudpickle
 import pytest
+from omegaconf import OmegaConf
 
 from lvis.cli.config import Guarded, compose, entry, fail, plain
 from lvis.errors import UserError
@@ -70,7 +71,7 @@ def test_what_the_machine_refuses_is_one_line_and_status_2(capsys, monkeypatch, 
         raise error
 
     with pytest.raises(SystemExit) as stop:
-        Guarded(task)({})
+        Guarded(task)(OmegaConf.create())
     assert stop.value.code == 2
     told = capsys.readouterr().err
     assert said in told and told.count("\n") == 1
@@ -81,7 +82,7 @@ def test_a_mistake_of_ours_keeps_its_traceback():
         raise RuntimeError("shapes do not fit")
 
     with pytest.raises(RuntimeError, match="shapes"):
-        Guarded(task)({})
+        Guarded(task)(OmegaConf.create())
 
 
 def test_an_interrupt_before_the_task_is_said_like_one_in_it(capsys, monkeypatch):
