@@ -57,6 +57,17 @@ def wide_colours(frame: av.VideoFrame) -> tuple[int, int] | None:
     return conversion(*(int(number) for number in numbers))
 
 
+def hides_something(frame: av.VideoFrame, stream: av.VideoStream) -> bool:
+    """Whether a frame has pixels that are not opaque, as far as its decoder shows."""
+    if stream.metadata.get("alpha_mode") == "1":
+        return (
+            True  # VP8 and VP9, whose alpha is a second stream that FFmpeg's own decoders pass over
+        )
+    if not any(component.is_alpha for component in frame.format.components):
+        return False
+    return bool(frame.to_ndarray(format="rgba")[..., 3].min() < 255)
+
+
 def is_sideways(frame: av.VideoFrame) -> bool:
     """Whether a frame's rows are shown as columns."""
     across, down = _display_matrix(frame)[0]

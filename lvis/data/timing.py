@@ -79,7 +79,8 @@ def packets_of(
     """
     clock = Clock(container)
     indices = {stream.index for stream in wanted}
-    for packet in container.demux(*container.streams.video, *container.streams.audio):
+    beside = [stream for stream in wanted if stream.type not in ("video", "audio")]
+    for packet in container.demux(*container.streams.video, *container.streams.audio, *beside):
         clock.correct(packet)
         if packet.stream.index in indices:
             yield packet

@@ -7,9 +7,8 @@ from typing import Self
 
 import av
 import numpy as np
-from av.stream import Disposition
 
-from lvis.data.colour import is_sideways, upright_rgb, wide_colours
+from lvis.data.colour import hides_something, is_sideways, upright_rgb, wide_colours
 from lvis.data.complete import check_complete, signs_of_a_cut
 from lvis.data.deinterlace import DONE, LEFT, Deinterlacer
 from lvis.data.frames import (
@@ -22,6 +21,7 @@ from lvis.data.frames import (
     check_frame_size,
 )
 from lvis.data.gamut import described
+from lvis.data.metadata import beside_pictures, main_stream
 from lvis.data.pipe import RawReader, RawWriter
 from lvis.data.timing import FrameTimes, Survey, packets_of, survey
 from lvis.data.video_writer import DEFAULT_QUALITY, ENCODERS, VideoWriter
@@ -82,6 +82,8 @@ def open_sink(
             f"{kind} keeps no times; played at {float(info.rate):.6g} frames per second, it lasts as "
             "long as the input, but its frames do not come at their times"
         )
+    if sound_from is not None:
+        sink.notes += beside_pictures(Path(sound_from))
     return sink
 
 
@@ -171,6 +173,8 @@ class VideoReader:
             for frame in self._progressive():
                 self._sideways = is_sideways(frame)
                 self._follow(frame)
+                if not position and hides_something(frame, self._stream):
+                    self.notes.append("its alpha channel is left out, and what that hides is shown")
                 if not position and (wide := wide_colours(frame)):
                     self.notes.append(described(wide))
                 yield upright_rgb(frame)
@@ -250,13 +254,3 @@ class VideoReader:
         if self._container.duration:
             return max(1, round(self._container.duration * self._survey.rate / av.time_base))
         return None
-
-
-def main_stream(container: av.container.InputContainer) -> av.VideoStream:
-    """The video stream that a player shows: the default one, and no cover picture."""
-    streams = [
-        stream
-        for stream in container.streams.video
-        if not stream.disposition & Disposition.attached_pic
-    ] or list(container.streams.video)
-    return next((s for s in streams if s.disposition & Disposition.default), streams[0])

@@ -14,8 +14,9 @@ from av.video.reformatter import ColorRange
 from lvis.data.colour import BT709, to_picture
 from lvis.data.frames import cannot_write
 from lvis.data.matroska import set_aspect, with_room
-from lvis.data.sound import SoundCopy
+from lvis.data.metadata import losses
 from lvis.data.timing import FrameTimes
+from lvis.data.tracks import TrackCopy
 from lvis.errors import UserError, reason_of
 from lvis.files import replacing
 
@@ -32,7 +33,7 @@ class VideoWriter:
     H.264 with the constant rate factor `quality` (1 best, 51 worst) in 4:2:0, which phones play: an
     odd side gets its last row or column twice. `quality` 0 is lossless RGB. .mkv is lossless FFV1.
     Colours are BT.709 and tagged so. `sound_from` is the file whose sound is carried (see
-    `SoundCopy`). `notes` says in sentences, from the first frame on, what differs from what was
+    `TrackCopy`). `notes` says in sentences, from the first frame on, what differs from what was
     asked for. `sound_begins` is the time in that file, in seconds,
     at which the first frame is shown; None: where its pictures begin. `times` are the frames' own
     where the rate varies; None: they are 1 / `rate` apart.
@@ -54,9 +55,10 @@ class VideoWriter:
         self.path = Path(path)
         self.rate, self.quality, self.aspect = rate, quality, aspect
         self.notes: list[str] = []
+        self._even_rate = rate if times is None else None
         self._times = times or FrameTimes(rate, 1 / rate)
         self._sound_from, self._sound_begins = sound_from, sound_begins
-        self._sound: SoundCopy | None = None
+        self._tracks: TrackCopy | None = None
         self._exits = contextlib.ExitStack()
         self._container: av.container.OutputContainer | None = None
         self._padding: tuple[tuple[int, int], ...] | None = None
@@ -72,8 +74,8 @@ class VideoWriter:
             picture = to_picture(self._even(frame), self._stream, begins, tick)
             self._container.mux(self._stream.encode(picture))
             self._count += 1
-            if self._sound is not None:
-                self._sound.until(float(self._times.at(self._count) * tick), self._container)
+            if self._tracks is not None:
+                self._tracks.until(float(self._times.at(self._count) * tick), self._container)
 
     def __enter__(self) -> Self:
         return self
@@ -116,13 +118,14 @@ class VideoWriter:
         context = self._stream.codec_context
         context.sample_aspect_ratio = self.aspect
         context.time_base = self._times.tick
-        if self._sets_aspect:
-            self._stream.metadata["title"] = with_room("")
         context.color_primaries = context.color_trc = BT709
         if self._sound_from is not None:
-            self._sound = SoundCopy(
+            self._tracks = TrackCopy(
                 self._sound_from, self._container, self._sound_begins, self.notes
             )
+            self._tracks.describe(self._container, self._stream, self._even_rate)
+        if self._sets_aspect:
+            self._stream.metadata["title"] = with_room(self._stream.metadata.get("title", ""))
 
     def _even(self, frame: np.ndarray) -> np.ndarray:
         return frame if self._padding is None else np.pad(frame, self._padding, mode="edge")
@@ -131,12 +134,14 @@ class VideoWriter:
         if self._container is None:
             return
         self._container.mux(self._stream.encode(None))
-        if self._sound is not None:
-            self._sound.until(float("inf"), self._container)
+        if self._tracks is not None:
+            self._tracks.until(float("inf"), self._container)
         self._container.close()
         if self._sets_aspect:
             assert self._partial is not None
             set_aspect(self._partial, self.aspect)
+        if self._sound_from is not None and self._partial is not None:
+            self.notes += losses(Path(self._sound_from), self._partial)
 
     @property
     def _sets_aspect(self) -> bool:
@@ -147,8 +152,8 @@ class VideoWriter:
         with contextlib.suppress(av.FFmpegError, OSError):
             if self._container is not None:
                 self._container.close()
-        if self._sound is not None:
-            self._sound.close()
+        if self._tracks is not None:
+            self._tracks.close()
         if error is None:
             self._exits.close()
         else:

@@ -123,7 +123,7 @@ def test_sound_whose_clock_jumps_back_goes_on(tmp_path, name, sound, target):
 
 def test_a_failure_in_the_midst_of_the_sound_ends_the_sound_alone(tmp_path, monkeypatch):
     source = flash_and_click(tmp_path / "a.mkv", 30, "aac")
-    from lvis.data import sound
+    from lvis.data import tracks
 
     def failing(container, wanted):  # noqa: ANN001
         for packet in packets_of(container, wanted):
@@ -131,7 +131,7 @@ def test_a_failure_in_the_midst_of_the_sound_ends_the_sound_alone(tmp_path, monk
                 raise av.InvalidDataError(1, "broken")
             yield packet
 
-    monkeypatch.setattr(sound, "packets_of", failing)
+    monkeypatch.setattr(tracks, "packets_of", failing)
     notes = through(source, tmp_path / "out.mp4")
     assert len(notes) == 1 and "ends early (broken)" in notes[0]
     with VideoReader(tmp_path / "out.mp4") as reader:
