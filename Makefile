@@ -1,4 +1,4 @@
-# make demo | test | experiments | lint: each sets up what it needs in .venv
+# make demo | test | docs | experiments | lint: each sets up what it needs in .venv
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 
 export REAL_CLIPS COUNT SLOW_COUNT
 
-.PHONY: setup demo test test-slow experiments faults lint format lock release-check clean
+.PHONY: setup demo docs test test-slow experiments faults lint format lock release-check clean
 
 setup: $(READY)
 
@@ -18,6 +18,10 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY)
 	$(BIN)/python -m lvis.demo
+
+# the documentation site, strictly: outputs/docs/index.html
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 test: $(READY)
 	$(BIN)/python -m pytest

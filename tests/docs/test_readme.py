@@ -1,4 +1,4 @@
-"""The README and the tree of docs/architecture.md are true: paths exist, commands compose, links lead somewhere."""
+"""README.md and docs/ are true: the tree's paths exist, commands compose, links lead somewhere."""
 
 import re
 import shlex
@@ -11,6 +11,7 @@ from lvis.cli.literal_paths import literal
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md")))
 ARCHITECTURE = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
 
 
@@ -27,10 +28,10 @@ def tree_paths() -> list[str]:
     return paths
 
 
-def commands() -> list[tuple[str, list[str]]]:
+def commands(text: str) -> list[tuple[str, list[str]]]:
     """(entry point, overrides) of every `python -m lvis.X ...` in an indented line or in backticks."""
-    blocks = [line for line in README.splitlines() if line.startswith("    ")]
-    inline = re.findall(r"`(python -m lvis\.[^`]*)`", README)
+    blocks = [line for line in text.replace("\\\n", " ").splitlines() if line.startswith("    ")]
+    inline = re.findall(r"`(python -m lvis\.[^`]*)`", text)
     found = []
     for line in [*blocks, *inline]:
         for piece in line.split(" | "):
@@ -38,7 +39,7 @@ def commands() -> list[tuple[str, list[str]]]:
                 continue
             words = shlex.split(piece, comments=True)
             place = words.index("-m")
-            overrides = [word for word in words[place + 2 :] if word != "..."]
+            overrides = [word for word in words[place + 2 :] if word not in ("...", "--help")]
             found.append((words[place + 1].removeprefix("lvis."), overrides))
     return found
 
@@ -65,7 +66,9 @@ def test_every_folder_of_the_package_is_in_the_tree():
     assert {f"lvis/{folder}" for folder in folders} <= set(tree_paths())
 
 
-@pytest.mark.parametrize("entry, overrides", commands(), ids=lambda value: str(value)[:60])
+@pytest.mark.parametrize(
+    "entry, overrides", commands(README + PAGES), ids=lambda value: str(value)[:60]
+)
 def test_every_command_composes(entry, overrides):
     assert (ROOT / "lvis" / entry / "__main__.py").exists()
     for one in without_sweep(overrides):
@@ -81,7 +84,7 @@ def test_readme_is_for_somebody_with_two_minutes():
 
 
 def test_readme_shows_a_command_of_every_main_entry_point():
-    assert {"restore", "train", "evaluate"} <= {entry for entry, _ in commands()}
+    assert {"restore", "train", "evaluate"} <= {entry for entry, _ in commands(README)}
 
 
 @pytest.mark.parametrize("target", re.findall(r"^    make (\S+)", README, re.MULTILINE))
