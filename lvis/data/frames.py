@@ -1,7 +1,6 @@
 """Frames as arrays, folders of frames, and what every video source and sink has in common."""
 
 import os
-import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from lvis.data.numbering import oddities, ordered, passed_over
 from lvis.data.timing import DEFAULT_RATE, FrameTimes
 from lvis.errors import UserError
 from lvis.untrusted import MOST_PIXELS, open_image
@@ -83,12 +83,6 @@ def to_frames(video: torch.Tensor) -> np.ndarray:
     return levels.permute(1, 2, 3, 0).contiguous().cpu().numpy()
 
 
-def natural_key(name: str) -> list[tuple[int, int, str]]:
-    """Sort key under which frame2.png comes before frame10.png."""
-    parts = re.split(r"(\d+)", name.lower())
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part]
-
-
 def read_image(path: str | Path, most_pixels: int = MOST_PIXELS) -> np.ndarray:
     """An image file as uint8 (H, W, 3) RGB, turned upright as its EXIF tag says.
 
@@ -117,6 +111,13 @@ def as_rgb(image: Image.Image) -> np.ndarray:
     return np.repeat(grey[..., None], 3, axis=-1)
 
 
+def hides_something(image: Image.Image) -> bool:
+    """Whether an image has pixels that are not opaque."""
+    if not image.has_transparency_data:
+        return False
+    return np.asarray(image.convert("RGBA"))[..., 3].min() < 255
+
+
 def image_names(folder: Path) -> list[str]:
     """The images of a folder in natural order.
 
@@ -129,11 +130,14 @@ def image_names(folder: Path) -> list[str]:
         raise UserError(
             f"{folder} holds no images ({', '.join(IMAGE_SUFFIXES)}); give a folder of frames"
         )
-    return sorted(shown, key=natural_key)
+    return ordered(shown)
 
 
 class FolderReader:
-    """The images of a folder in natural order; hidden files and other suffixes are passed over.
+    """The images of a folder in the order of their numbers; hidden files and other suffixes are passed over.
+
+    Every header is read beforehand. `notes` says in sentences what is odd about the folder and what is
+    done: gaps, doubled and negative numbers, other files, several pages, alpha.
 
     Raises:
         UserError: no images, an unreadable one, one of more than `most_pixels`, or sizes that differ.
@@ -146,14 +150,16 @@ class FolderReader:
         most_pixels: int = MOST_PIXELS,
     ) -> None:
         self.folder, self.most_pixels = Path(folder), most_pixels
-        self.notes: list[str] = []
+        self._has_alpha = False
         self.names = image_names(self.folder)
-        height, width = read_image(self.folder / self.names[0], most_pixels).shape[:2]
+        self.notes = [*oddities(self.names), *passed_over(self.folder, self.names)]
+        self._check_pages()
+        height, width = self._read(self.names[0]).shape[:2]
         self.info = VideoInfo(height, width, rate or DEFAULT_RATE, len(self.names))
 
     def __iter__(self) -> Iterator[np.ndarray]:
         for name in self.names:
-            frame = read_image(self.folder / name, self.most_pixels)
+            frame = self._read(name)
             check_frame_size(frame, self.info, str(self.folder / name))
             yield frame
 
@@ -162,6 +168,23 @@ class FolderReader:
 
     def __exit__(self, *exception: object) -> None:
         pass
+
+    def _check_pages(self) -> None:
+        for name in self.names:
+            with open_image(self.folder / name, self.most_pixels) as image:
+                pages = getattr(image, "n_frames", 1)
+                # a phone's JPEG has a preview as its second page
+                if pages > 1 and image.format != "MPO":
+                    self.notes.append(f"{name} holds {pages} pictures: the first one is its frame")
+
+    def _read(self, name: str) -> np.ndarray:
+        with open_image(self.folder / name, self.most_pixels) as image:
+            if not self._has_alpha and hides_something(image):
+                self._has_alpha = True
+                self.notes.append(
+                    "its pictures have an alpha channel, which is left out: what it hides is shown"
+                )
+        return read_image(self.folder / name, self.most_pixels)
 
 
 class FolderWriter:

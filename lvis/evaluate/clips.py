@@ -12,7 +12,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from lvis.data.frames import IMAGE_SUFFIXES, natural_key, to_video
+from lvis.data.frames import IMAGE_SUFFIXES, to_video
+from lvis.data.numbering import natural_key
 from lvis.data.synthetic import SyntheticVideos
 from lvis.data.video import open_source
 from lvis.errors import UserError

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from lvis.data.frames import natural_key
+from lvis.data.numbering import natural_key
 from lvis.errors import UserError
 from lvis.evaluate.table import Row, read_rows
 from lvis.report.quantities import RATE, Quantity, is_known, quantity

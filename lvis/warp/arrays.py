@@ -7,7 +7,8 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from lvis.data.frames import IMAGE_SUFFIXES, natural_key
+from lvis.data.frames import IMAGE_SUFFIXES
+from lvis.data.numbering import natural_key
 from lvis.data.video import open_source
 from lvis.errors import UserError
 from lvis.untrusted import open_image

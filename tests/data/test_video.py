@@ -13,11 +13,11 @@ from lvis.data.frames import (
     FolderReader,
     FolderWriter,
     VideoInfo,
-    natural_key,
     read_image,
     to_frames,
     to_video,
 )
+from lvis.data.numbering import natural_key
 from lvis.data.pipe import RawReader, RawWriter
 from lvis.data.video import VideoReader, VideoWriter, open_sink, open_source
 from lvis.errors import UserError
