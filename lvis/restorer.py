@@ -31,11 +31,12 @@ Mask = Tensor | np.ndarray | str | os.PathLike[str]
 class Restorer:
     """Restores measurements y = A(x) + n: whole clips by a call, live video by `stream`.
 
-    >>> import torch
-    >>> from lvis import Restorer
-    >>> restorer = Restorer.from_pretrained("tiny", task="deblur", solver="pinv")
-    >>> tuple(restorer(torch.zeros(1, 3, 9, 64, 64)).shape)
-    (1, 3, 9, 64, 64)
+    Examples:
+        >>> import torch
+        >>> from lvis import Restorer
+        >>> restorer = Restorer.from_pretrained("tiny", task="deblur", solver="pinv")
+        >>> tuple(restorer(torch.zeros(1, 3, 9, 64, 64)).shape)
+        (1, 3, 9, 64, 64)
 
     Args:
         solver: any `lvis.solvers.Solver`.
