@@ -171,6 +171,7 @@ class Distillation(LightningModule):
         metrics = {name: _mean([part[name] for part in parts]) for name in parts[0]}
         for group in self.student_optimizer.param_groups:
             group["lr"] = self.settings.student_rate(self.step)
+        metrics["student_learning_rate"] = self.settings.student_rate(self.step)
         metrics["student_gradient"] = self._descend(self.student_optimizer, metrics["total"])
         self.student_step += 1
         self.average.update()
@@ -190,7 +191,9 @@ class Distillation(LightningModule):
             values.append(loss.detach())
         self.critic_step += 1
         value = _mean(values)
-        return {"critic": value, "critic_gradient": self._descend(self.critic_optimizer, value)}
+        rate = self.critic_optimizer.param_groups[0]["lr"]
+        gradient = self._descend(self.critic_optimizer, value)
+        return {"critic": value, "critic_gradient": gradient, "critic_learning_rate": rate}
 
     def _descend(self, optimizer: torch.optim.Optimizer, loss: float = 0.0) -> float:
         """Clip and step; returns the gradient's norm before clipping, over all processes.

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 from PIL import Image
 from torch import Tensor
 
 from lvis.data.frames import to_frames
 from lvis.data.video import VideoWriter
+from lvis.distill.wandb_runs import finish_run
 from lvis.files import replacing, write_text
 
 CLIP_RATE = Fraction(16)  # frames per second of the clips, Wan's own
@@ -31,12 +32,27 @@ class Journal:
         self.loggers: list[Logger] = []
 
     def begin(self, step: int, loggers: list[Logger]) -> None:
-        """Continue the file at `step`: lines of later steps, written after the checkpoint, are
-        taken out."""
+        """Continue the file, and the loggers' own, at `step`: lines of later steps, written after the
+        checkpoint, are taken out."""
         self.active, self.loggers = True, loggers
+        kept: list[str] = []
         if self.path.exists():
             kept = [line for line in self.path.read_text().splitlines() if _step_of(line) <= step]
             write_text(self.path, "".join(line + "\n" for line in kept))
+        for logger in loggers:
+            if isinstance(logger, TensorBoardLogger):
+                logger._kwargs["purge_step"] = step + 1
+            elif isinstance(logger, CSVLogger):  # begins its file anew
+                for line in map(json.loads, kept):
+                    metrics, at = _of_line(line)
+                    logger.log_metrics(dict(metrics), at)
+
+    def close(self) -> None:
+        """Have the loggers write what they hold; a W&B run ends, so that the next job has its own."""
+        for logger in self.loggers:
+            logger.finalize("success")
+            if isinstance(logger, WandbLogger):
+                finish_run()
 
     def add(self, step: int, kind: str, metrics: dict[str, float]) -> None:
         """A line of `kind` ("train" or "validation") after `step` training steps."""
@@ -61,6 +77,12 @@ class Journal:
             elif isinstance(logger, TensorBoardLogger):
                 pixels = np.asarray(Image.open(picture))
                 logger.experiment.add_image(name, pixels, step, dataformats="HWC")
+
+
+def _of_line(line: dict[str, Any]) -> tuple[dict[str, float], int]:
+    """A line as loggers get it: the metrics under their kind, and the step."""
+    metrics = {k: v for k, v in line.items() if k not in ("step", "kind") and v is not None}
+    return {f"{line['kind']}/{name}": value for name, value in metrics.items()}, line["step"]
 
 
 def read_journal(path: Path) -> list[dict[str, Any]]:

@@ -20,6 +20,7 @@ from lvis.evaluate.pictures import save_picture
 from lvis.evaluate.provenance import config_digest, digest, row_digest
 from lvis.evaluate.report import differences, protocol_tables
 from lvis.evaluate.scoring import Scoring
+from lvis.evaluate.settings import check
 from lvis.evaluate.table import Row, own_rows, read_rows, summary
 from lvis.evaluate.videos import CLEAN, MEASUREMENT, save_videos
 from lvis.files import write_text
@@ -45,8 +46,8 @@ def evaluate(cfg: DictConfig) -> list[Row]:
         UserError: unreadable clips, missing weights, an unknown metric, a value out of range, a results.jsonl that is
             not ours, or an output that cannot be written.
     """
+    check(cfg)
     settings = plain(cfg)
-    check(settings)
     before = own_rows(Path(cfg.output) / "results.jsonl")
     clips = list_clips(
         settings["clips"]["source"],
@@ -78,26 +79,6 @@ def evaluate(cfg: DictConfig) -> list[Row]:
         for method, (number, found) in sets.items()
     ])  # fmt: skip
     return write_tables(cfg, suite)
-
-
-def check(settings: dict) -> None:
-    """Our own keys.
-
-    Raises:
-        UserError: a value out of range.
-    """
-    rank, count = settings["process"]["rank"], settings["process"]["count"]
-    if not 0 <= rank < count:
-        raise UserError(
-            f"process.rank={rank} is not one of process.count={count}; ranks go from 0 to {count - 1}"
-        )
-    if not 0 < settings["confidence"] < 1:
-        raise UserError(f"confidence={settings['confidence']}: give a share between 0 and 1")
-    wanted = settings["clips"]["count"]
-    if wanted is not None and wanted < 1:
-        raise UserError(f"clips.count={wanted}: give 1 or more, or null for all")
-    if settings["clips"]["frames"] < 1:
-        raise UserError(f"clips.frames={settings['clips']['frames']}: give 1 or more")
 
 
 def description(settings: dict) -> Row:

@@ -6,7 +6,7 @@ Run again with the same arguments, it resumes.
 import logging
 import traceback
 import warnings
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +88,7 @@ def train(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
                 1, SpikeGuard(folder, cfg.trainer.spike_factor, cfg.trainer.most_spikes)
             )
         trainer = build_trainer(cfg, callbacks)
-        with locked(output) if trainer.is_global_zero else nullcontext():
+        with locked(output) if trainer.is_global_zero else nullcontext(), closing(journal):
             module, resumed = open_module(cfg, settings, run, output)
             if not module.samples:  # of a version that counted steps only
                 module.samples = module.step * cfg.distill.batch_size * trainer.world_size
@@ -258,7 +258,13 @@ def _last_line(module: Distillation, max_steps: int, output: Path) -> str:
         return (
             f"stopped at step {module.step} of {max_steps}; run the same command again to continue"
         )
-    return f"trained {module.step} steps; the student is in {output / 'student'}"
+    student = output / "student"
+    if not (student / "lvis.json").is_file():
+        return (
+            f"trained {module.step} steps, none of them now, and {student} is not there: raise "
+            "trainer.max_steps to train on and have it written"
+        )
+    return f"trained {module.step} steps; the student is in {student}"
 
 
 def run(cfg: DictConfig) -> None:

@@ -1,12 +1,14 @@
 """What `conf/trainer` may hold, and whether this machine and this job have what it asks for."""
 
+import os
 from typing import Annotated, Literal
 
 import torch
+from lightning.pytorch.plugins.environments import SLURMEnvironment
 from omegaconf import DictConfig
 from pydantic import Field
 
-from lvis.cli.schema import Count, CountOrNone, Keys, Number, Whole, conform
+from lvis.cli.schema import Count, CountOrNone, Keys, Number, Whole, conform, shown
 from lvis.distill.parallel import STRATEGIES
 from lvis.errors import UserError
 
@@ -72,6 +74,7 @@ def check(cfg: DictConfig) -> None:
             f"frames: use {step - 3}, {2 * step - 3}, {3 * step - 3}, ..."
         )
     check_devices(trainer)
+    check_slurm(trainer)
 
 
 def check_devices(trainer: TrainerKeys) -> None:
@@ -104,6 +107,34 @@ def check_devices(trainer: TrainerKeys) -> None:
     if processes > 1 and trainer.strategy == "auto":
         raise UserError(
             f"trainer.strategy=auto is for one process, not {processes}: use trainer.strategy=ddp or fsdp"
+        )
+
+
+def check_slurm(trainer: TrainerKeys) -> None:
+    """Whether a SLURM job has the tasks that the run needs; Lightning starts none itself there.
+
+    Raises:
+        UserError: other numbers of tasks or nodes, named with the option that sets them.
+    """
+    if not SLURMEnvironment.detect():
+        return
+    processes = processes_of(trainer)
+    per_node = processes // trainer.num_nodes
+    for variable, wanted, key in (
+        ("SLURM_NTASKS", processes, f"trainer.devices={shown(trainer.devices)}"),
+        ("SLURM_NNODES", trainer.num_nodes, f"trainer.num_nodes={trainer.num_nodes}"),
+        ("SLURM_NTASKS_PER_NODE", per_node, f"trainer.devices={shown(trainer.devices)}"),
+    ):
+        # of srun or sbatch; "4(x2)" is four on each of two nodes
+        found = os.environ.get(variable, "").partition("(")[0]
+        if found.isdigit() and int(found) != wanted:
+            raise UserError(
+                f"{variable}={found} and {key} do not agree: start it with srun --nodes={trainer.num_nodes} "
+                f"--ntasks-per-node={per_node}, or change trainer.devices and trainer.num_nodes"
+            )
+    if processes > 1 and "SLURM_NTASKS_PER_NODE" not in os.environ:
+        raise UserError(
+            f"SLURM_NTASKS_PER_NODE is not set: give sbatch or srun --ntasks-per-node={per_node} instead of --ntasks"
         )
 
 
