@@ -85,6 +85,13 @@ _ALL = (
     Metric("residual_rms", "Measurement residual", LOWER, 0.0, INFINITY, "of [-1, 1]"),
     Metric("frame_difference_error", "Frame-difference error", LOWER, 0.0, 2.0, "of [0, 1]"),
     Metric("flicker_high_band", "Flicker", ZERO, -INFINITY, INFINITY, "dB"),
+    Metric("flicker_static", "Flicker where nothing moves", LOWER, 0.0, 1.0, "of [0, 1]"),
+    Metric("grid_energy_8px", "8-pixel grid", LOWER, 0.0, INFINITY, "of the clean clip's"),
+    Metric(
+        "grid_contrast_8px", "8-pixel grid, contrast", LOWER, 0.0, INFINITY, "of the clean clip's"
+    ),
+    Metric("sharpness_high_band", "Sharpness", ZERO, -INFINITY, INFINITY, "dB"),
+    Metric("gradient_distance", "Gradient distance", LOWER, 0.0, 1.0, "of [0, 1]"),
     Metric("time_to_first_frame", "First frame", LOWER, 0.0, INFINITY, "s", STREAM),
     Metric("seconds", "Total", LOWER, 0.0, INFINITY, "s", STREAM),
     Metric("frames_per_second", "Rate", HIGHER, 0.0, INFINITY, "1/s", STREAM),

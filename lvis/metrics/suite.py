@@ -10,13 +10,15 @@ from torch import Tensor, nn
 from lvis.errors import UserError
 from lvis.metrics.errors import Unmeasured
 from lvis.metrics.features import clip_features, load_network
+from lvis.metrics.grid import grid_contrast, grid_energy
 from lvis.metrics.lpips import LPIPS
 from lvis.metrics.psnr import PSNR, psnr_frames
 from lvis.metrics.registry import CLIP, SET, STREAM, VBENCH_DIMENSIONS, Metric, metric
 from lvis.metrics.residual import residual_rms
+from lvis.metrics.sharpness import gradient_distance, sharpness_high_band
 from lvis.metrics.speed import Clock, speed
 from lvis.metrics.ssim import SSIM, WINDOW, ssim_frames
-from lvis.metrics.temporal import flicker_high_band, frame_difference_error
+from lvis.metrics.temporal import flicker_high_band, flicker_static, frame_difference_error
 from lvis.metrics.vbench import VBench
 from lvis.metrics.weights import network_file
 
@@ -160,6 +162,11 @@ _PIXEL_METRICS: dict[str, Callable[[Tensor, Tensor], float]] = {
     SSIM: _ssim,
     "frame_difference_error": frame_difference_error,
     "flicker_high_band": flicker_high_band,
+    "flicker_static": flicker_static,
+    "grid_energy_8px": grid_energy,
+    "grid_contrast_8px": grid_contrast,
+    "sharpness_high_band": sharpness_high_band,
+    "gradient_distance": gradient_distance,
 }
 _PIXELS = frozenset(_PIXEL_METRICS)
 _LPIPS = frozenset({"lpips_vgg_224", "lpips_alex", "lpips_alex_spatial"})

@@ -1,6 +1,7 @@
 """What changes from frame to frame, without a network."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from lvis.metrics.errors import Unmeasured
@@ -8,6 +9,9 @@ from lvis.metrics.frames import unit_frames
 
 # flicker is what changes faster than natural motion of the same clip: above half of Nyquist
 HIGH_BAND = 0.25  # cycles a frame
+# static: the clean clip changes by less, in the mean over a neighbourhood (sensors are never still)
+STATIC, NEIGHBOURHOOD = 2 / 255, 7
+LEAST_STATIC = 0.01  # share of places; fewer are no sample of anything
 _FLOOR = 1e-12
 
 
@@ -70,6 +74,32 @@ def flicker_high_band(video: Tensor, reference: Tensor) -> float:
     if clean < _FLOOR:
         raise Unmeasured("the clean clip stands still")
     return (10 * (mine.clamp(min=_FLOOR) / clean).log10()).item()
+
+
+@torch.no_grad()
+def flicker_static(video: Tensor, reference: Tensor) -> float:
+    """Mean absolute change from frame to frame where the clean clip stands still, of [0, 1].
+
+    Still: the mean over channels and 7 x 7 pixels of the clean clip's own change is below 2/255.
+    A flat or frozen answer has 0, so it says nothing of quality alone; the clean clip has the
+    noise of its sensor.
+
+    Args:
+        video, reference: (B, 3, T, H, W) in [-1, 1], T at least 2; clipped.
+
+    Raises:
+        Unmeasured: a single frame, or less than 1 % of the places standing still.
+    """
+    _need(video, 2)
+    change = _unit(reference).diff(dim=2).abs().mean(dim=1).flatten(0, 1)[:, None]
+    local = F.avg_pool2d(
+        change, NEIGHBOURHOOD, stride=1, padding=NEIGHBOURHOOD // 2, count_include_pad=False
+    )
+    still = local < STATIC
+    if still.float().mean() < LEAST_STATIC:
+        raise Unmeasured("the clean clip moves everywhere")
+    mine = _unit(video).diff(dim=2).abs().mean(dim=1).flatten(0, 1)[:, None]
+    return mine[still].double().mean().item()
 
 
 def xt_slice(video: Tensor, row: int | None = None) -> Tensor:
