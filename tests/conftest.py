@@ -10,6 +10,13 @@ BLOCK = 32768  # of LevelDB's log format, in which a .wandb file is written afte
 LAST_PARTS = (1, 4)  # a whole record, and the end of one in parts
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("fuzz", "tests/fuzz")
+    group.addoption("--fuzz-seed", type=int, help="of the cases; drawn and printed where not given")
+    group.addoption("--fuzz-count", type=int, help="cases per test; each has its own default")
+    group.addoption("--fuzz-table", help="folder for the tables of outcomes")
+
+
 @pytest.fixture
 def offline_run() -> Callable[[Path], dict]:
     """Reads what an offline run's folder would send: its name, group, job_type, tags and config.

@@ -37,7 +37,9 @@ class Journal:
         self.active, self.loggers = True, loggers
         kept: list[str] = []
         if self.path.exists():
-            kept = [line for line in self.path.read_text().splitlines() if _step_of(line) <= step]
+            # bytes that a disk has damaged cost their line
+            lines = self.path.read_text("utf-8", errors="replace").splitlines()
+            kept = [line for line in lines if _step_of(line) <= step]
             write_text(self.path, "".join(line + "\n" for line in kept))
         for logger in loggers:
             if isinstance(logger, TensorBoardLogger):
@@ -109,7 +111,11 @@ def write_side_by_side(videos: list[Tensor], folder: Path, name: str) -> tuple[P
 
 
 def _step_of(line: str) -> float:
+    """inf of a line cut off by a crash, or damaged."""
     try:
-        return json.loads(line)["step"]
-    except (ValueError, KeyError, TypeError):
-        return float("inf")  # a line cut off by a crash
+        found = json.loads(line)
+        whole = isinstance(found["step"], int) and isinstance(found["kind"], str)
+        numbers = all(v is None or isinstance(v, int | float | str) for v in found.values())
+        return found["step"] if whole and numbers else float("inf")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return float("inf")
