@@ -24,6 +24,10 @@ class Clock:
         self._epochs: dict[int, int] = {}
         self._ends: dict[int, Fraction] = {}
 
+    @property
+    def jumped(self) -> bool:
+        return len(self._offsets) > 1
+
     def correct(self, packet: av.Packet) -> None:
         """Move the packet's times; packets without any are left as they are."""
         if packet.dts is None or packet.time_base is None:

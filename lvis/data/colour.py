@@ -74,6 +74,12 @@ def is_sideways(frame: av.VideoFrame) -> bool:
     return abs(down) > abs(across)
 
 
+def is_oblique(frame: av.VideoFrame) -> bool:
+    """Whether a frame is to be shown turned by an angle that is no multiple of 90 degrees."""
+    across, down = _display_matrix(frame)[0]
+    return min(abs(across), abs(down)) > 0.01 * max(abs(across), abs(down))
+
+
 def _display_matrix(frame: av.VideoFrame) -> Matrix:
     """((a, b), (c, d)): a pixel at (x, y) is shown at (a x + c y, b x + d y), and moved back into the picture.
 

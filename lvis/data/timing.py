@@ -3,7 +3,7 @@
 from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 import av
@@ -22,6 +22,7 @@ _STANDARD = tuple(
     for rate in (24, 25, 30, 48, 50, 60, 100, 120, 240, 15, 12, 10, 1)
     for slowed in (1, Fraction(1000, 1001))
 )
+_MOST_GUESSED = 2.6  # frames by which a guessed time is off
 _ON_GRID = 0.3  # frames by which a time may lie off its place on an even grid
 
 
@@ -30,12 +31,14 @@ class Survey:
     """What the packets of a file's pictures say, before any is decoded.
 
     `rate` in frames per second, the mean one if it varies; `tick` the unit in seconds in which their
-    times are whole numbers; `varies` whether the rate is not even; `gaps` the places of an even grid
-    that are empty; `begins` the first time, in seconds.
+    times are whole numbers; `count` the frames; `varies` whether the rate is not even; `gaps` the
+    places of an even grid that are empty; `begins` the time of the first frame, in seconds, where
+    that which its decoder gives is not to be trusted.
     """
 
     rate: Fraction
     tick: Fraction
+    count: int
     varies: bool = False
     gaps: int = 0
     begins: float | None = None
@@ -71,13 +74,13 @@ class FrameTimes:
 
 
 def packets_of(
-    container: InputContainer, wanted: Sequence[av.stream.Stream]
+    container: InputContainer, wanted: Sequence[av.stream.Stream], clock: Clock | None = None
 ) -> Iterator[av.Packet]:
     """The packets of some of a file's streams in its order, their times on one clock (see `Clock`).
 
     All pictures and sound are read along, for every reader of a file has to see the same jumps.
     """
-    clock = Clock(container)
+    clock = clock or Clock(container)
     indices = {stream.index for stream in wanted}
     beside = [stream for stream in wanted if stream.type not in ("video", "audio")]
     for packet in container.demux(*container.streams.video, *container.streams.audio, *beside):
@@ -90,45 +93,91 @@ def survey(container: InputContainer, stream: av.VideoStream) -> Survey:
     """Read all packets of an open file once; it cannot be read again afterwards."""
     times = array("d")
     count = 0
-    # AVI keeps decoding times alone
-    keeps_pts = container.format.name != "avi"
+    is_avi = container.format.name == "avi"
+    clock = Clock(container)
+    first_key: float | None = None
     with suppress(av.FFmpegError):  # what is broken is found again, and said, by the decoder
-        for packet in packets_of(container, [stream]):
+        for packet in packets_of(container, [stream], clock):
             if not packet.size or packet.is_discard:
                 continue
             count += 1
-            ticks = packet.pts if keeps_pts and packet.pts is not None else packet.dts
-            if ticks is not None and packet.time_base is not None:
-                times.append(float(ticks * packet.time_base))
+            # AVI keeps decoding times alone
+            ticks = packet.pts if not is_avi and packet.pts is not None else packet.dts
+            if ticks is None or packet.time_base is None:
+                continue
+            times.append(float(ticks * packet.time_base))
+            if first_key is None and packet.is_keyframe:
+                first_key = times[-1]
     if count < 2 or len(times) < count:
         rate = said_rate(stream)
-        return Survey(rate, 1 / rate, begins=times[0] if times else None)
-    return _of_times(np.sort(np.frombuffer(times)), stream)
+        return Survey(rate, 1 / rate, count, begins=times[0] if times and is_avi else None)
+    shown = np.sort(np.frombuffer(times))
+    if first_key is not None:
+        # what a recording that was cut has before its first key frame cannot be decoded
+        shown = shown[shown >= first_key]
+    found = _of_times(shown, stream, count)
+    if found.varies and not clock.jumped:
+        found = _despite_guesses(shown, stream, container, count) or found
+    return replace(found, begins=times[0]) if is_avi else found
 
 
-def _of_times(times: np.ndarray, stream: av.VideoStream) -> Survey:
-    begins, seconds = float(times[0]), times - times[0]
+def _of_times(times: np.ndarray, stream: av.VideoStream, packets: int) -> Survey:
+    seconds = times - times[0]
     count = len(seconds)
     for rate in _candidates(stream, seconds):
-        places = seconds * float(rate)
-        # the containers' rounding, and a first frame that is off, must not move the whole grid
-        places -= np.median(places - np.round(places))
-        whole = np.round(places)
-        steps = np.diff(whole)
+        places, on_grid = _places(seconds, rate)
+        steps = np.diff(places)
         # where most frames are further apart than the rate says, the true one is lower
-        if np.abs(places - whole).max() > _ON_GRID or steps.min() < 1 or np.median(steps) > 1:
+        if not on_grid or steps.min(initial=1) < 1 or np.median(steps) > 1:
             continue
-        span = int(whole[-1] - whole[0]) + 1
+        if steps.max(initial=1) == 1 and _is_twice(rate, stream):
+            # packets of single fields, two of which make a frame
+            return Survey(rate / 2, 2 / rate, packets // 2)
+        span = int(places[-1] - places[0]) + 1
         # so many frames stand for longer than one place that the rate is not even
-        varies = bool((steps > 1).mean() > 0.1 or steps.max() > 10)
+        varies = bool((steps > 1).mean() > 0.1 or steps.max() > 10) if len(steps) else False
         mean = Fraction(count, span) * rate
-        return Survey(mean if varies else rate, 1 / rate, varies, span - count, begins)
+        return Survey(mean if varies else rate, 1 / rate, packets, varies, span - count)
     mean = Fraction(float((count - 1) / seconds[-1]) if seconds[-1] > 0 else 0)
     mean = mean.limit_denominator(1001)
     if not 0 < mean <= HIGHEST_RATE:
         rate = said_rate(stream)
-        return Survey(rate, 1 / rate, begins=begins)
-    return Survey(mean, FINE_TICK, True, begins=begins)
+        return Survey(rate, 1 / rate, packets)
+    return Survey(mean, FINE_TICK, packets, True)
+
+
+def _places(seconds: np.ndarray, rate: Fraction) -> tuple[np.ndarray, bool]:
+    """Numbers of the places of an even grid that are nearest to these times, and whether all are near."""
+    places = seconds * float(rate)
+    # the containers' rounding, and a first frame that is off, must not move the whole grid
+    places = places - np.median(places - np.round(places))
+    whole = np.round(places)
+    return whole, bool(np.abs(places - whole).max() <= _ON_GRID)
+
+
+def _is_twice(rate: Fraction, stream: av.VideoStream) -> bool:
+    said = stream.average_rate
+    return said is not None and said > 0 and abs(float(rate / said) - 2) < 0.02
+
+
+def _despite_guesses(
+    times: np.ndarray, stream: av.VideoStream, container: InputContainer, packets: int
+) -> Survey | None:
+    """The even rate of a broadcast some of whose times are FFmpeg's guesses; None: it has none.
+
+    Programme and transport streams do not time every frame. What FFmpeg counts from a wrong one, in a
+    recording that was cut or joined, puts frames between others, and never far from their places. The
+    first frame's time is what most of the others say it is.
+    """
+    rate = said_rate(stream)
+    places = times * float(rate)
+    if container.format.name not in ("mpegts", "mpeg") or np.diff(places).min() > 1 - _ON_GRID:
+        return None
+    firsts = places - np.arange(len(places))
+    first = np.median(firsts)
+    if np.abs(firsts - first).max() > _MOST_GUESSED:
+        return None
+    return Survey(rate, 1 / rate, packets, begins=float(first / float(rate)))
 
 
 def _candidates(stream: av.VideoStream, seconds: np.ndarray) -> Iterator[Fraction]:

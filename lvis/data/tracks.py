@@ -5,6 +5,7 @@ import io
 from collections.abc import Iterator
 from fractions import Fraction
 from itertools import islice
+from math import ceil
 from pathlib import Path
 from typing import Protocol
 
@@ -20,6 +21,10 @@ from lvis.data.timing import packets_of
 from lvis.errors import UserError, reason_of
 from lvis.untrusted import open_video
 
+_OVERLAP = Fraction(1, 20)  # seconds by which a packet may come before the one before
+_NUDGE = Fraction(
+    1, 10_000
+)  # seconds; writers refuse equal times, in units coarser than the source's
 _TRIED = 200  # packets per stream: headers and trailers fail on the codec, not on the length
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
@@ -115,9 +120,11 @@ class TrackCopy:
             self._guarded(index, lambda: self._encoders[index].encode(packet), output)
         elif index in self._copies:
             last = self._last.get(index)
-            assert packet.dts is not None
+            assert packet.dts is not None and packet.time_base is not None
+            if last is not None and packet.dts < last - _OVERLAP / packet.time_base:
+                return  # the end of one recording is longer than that of its pictures
             if last is not None and packet.dts <= last:
-                packet.dts = last + 1
+                packet.dts = last + ceil(_NUDGE / packet.time_base)
                 packet.pts = packet.dts if packet.pts is None else max(packet.pts, packet.dts)
             self._last[index] = packet.dts or 0
             packet.stream = self._copies[index]

@@ -8,7 +8,7 @@ from typing import Self
 import av
 import numpy as np
 
-from lvis.data.colour import hides_something, is_sideways, upright_rgb, wide_colours
+from lvis.data.colour import hides_something, is_oblique, is_sideways, upright_rgb, wide_colours
 from lvis.data.complete import check_complete, signs_of_a_cut
 from lvis.data.deinterlace import DONE, LEFT, Deinterlacer
 from lvis.data.frames import (
@@ -149,7 +149,13 @@ class VideoReader:
         if self._sideways:
             aspect = 1 / aspect
         self.info = VideoInfo(
-            height, width, self._survey.rate, self._count(), aspect, self._began, self._times
+            height,
+            width,
+            self._survey.rate,
+            self._survey.count or None,
+            aspect,
+            self._began,
+            self._times,
         )
 
     def __iter__(self) -> Iterator[np.ndarray]:
@@ -173,6 +179,8 @@ class VideoReader:
             for frame in self._progressive():
                 self._sideways = is_sideways(frame)
                 self._follow(frame)
+                if not position and is_oblique(frame):
+                    self.notes.append("it is turned by an odd angle, to the nearest quarter turn")
                 if not position and hides_something(frame, self._stream):
                     self.notes.append("its alpha channel is left out, and what that hides is shown")
                 if not position and (wide := wide_colours(frame)):
@@ -235,7 +243,9 @@ class VideoReader:
         return frame
 
     def _check_count(self, read: int) -> None:
-        promised = self._count() or 0
+        # other containers' headers count frames that an edit leaves out
+        in_header = self._stream.frames if self._container.format.name == "avi" else 0
+        promised = max(self._survey.count, in_header)
         if promised - read > max(2, promised // 50):
             self.notes.append(f"it promises {promised} frames, and {read} could be read")
 
@@ -244,13 +254,5 @@ class VideoReader:
             ticks, tick = frame.pts, frame.time_base
             self._times.add(None if ticks is None or tick is None else ticks * tick)
         if self._began is None:
-            # an AVI's first packet is shown first, and its time is the decoder's, before its delay
-            is_avi = self._container.format.name == "avi"
-            self._began = self._survey.begins if is_avi else frame.time
-
-    def _count(self) -> int | None:
-        if self._stream.frames:
-            return self._stream.frames
-        if self._container.duration:
-            return max(1, round(self._container.duration * self._survey.rate / av.time_base))
-        return None
+            known = self._survey.begins
+            self._began = frame.time if known is None else known

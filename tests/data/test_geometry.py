@@ -45,6 +45,18 @@ def test_every_display_matrix_is_followed(tmp_path, way):
     assert np.median(np.abs(back - expected)) <= 3
 
 
+def test_an_odd_angle_is_said(tmp_path):
+    with av.open(str(tmp_path / "a.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        stream.set_display_rotation(40)
+        pixels = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode(None))
+    with VideoReader(tmp_path / "a.mp4") as reader:
+        assert reader.notes == ["it is turned by an odd angle, to the nearest quarter turn"]
+
+
 @pytest.mark.parametrize("aspect", [Fraction(4, 3), Fraction(16, 15), Fraction(8, 9), Fraction(1)])
 @pytest.mark.parametrize("name", ["a.mkv", "a.mp4", "a.mov"])
 def test_pixels_keep_their_aspect(tmp_path, name, aspect):

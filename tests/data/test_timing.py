@@ -31,11 +31,13 @@ def make(
     with av.open(str(path), "w") as container:
         video = container.add_stream(codec, rate=rate)
         video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
-        video.options = {"bf": "2", "g": "30"} if codec == "libx264" else {}
+        video.options = {"bf": "2", "g": "30"} if codec in ("libx264", "mpeg2video") else {}
         audio = container.add_stream(sound, rate=SAMPLES)
         audio.layout = "mono"
-        noise = np.random.default_rng(0).integers(0, 90, (48, 64, 3), dtype=np.uint8)
+        random = np.random.default_rng(0)
         for place in places:
+            # every frame is as large as the next, so that a cut falls among the pictures
+            noise = random.integers(0, 90, (48, 64, 3), dtype=np.uint8)
             pixels = np.full_like(noise, 255) if place == FLASH else noise
             picture = av.VideoFrame.from_ndarray(pixels, format="rgb24")
             picture.pts, picture.time_base = place, 1 / rate
@@ -152,3 +154,21 @@ def test_sound_and_pictures_of_joined_recordings_stay_together(
     heard = clicks(tmp_path / target)
     assert len(flashes) == len(heard) == 2
     np.testing.assert_allclose(heard, flashes, atol=0.5 / 30)
+
+
+@pytest.mark.parametrize("target", ["out.mp4", "out.mkv"])
+@pytest.mark.parametrize(
+    "name, codec, unit", [("a.mpg", "mpeg2video", 2048), ("a.ts", "libx264", 188)]
+)
+@pytest.mark.parametrize("share", [0.2, 0.3, 0.4])
+def test_a_recording_cut_inside_a_group_keeps_its_rate_and_sound(
+    tmp_path, name, codec, unit, share, target
+):
+    source = make(tmp_path / name, list(range(120)), codec=codec, sound="mp2")
+    whole = source.read_bytes()
+    source.write_bytes(whole[int(len(whole) * share) // unit * unit :])
+    notes = through(source, tmp_path / target)
+    assert not any("varies" in note for note in notes)
+    times, flashes = times_and_flashes(tmp_path / target)
+    np.testing.assert_allclose(np.diff(times), 1 / 30, atol=0.0015)
+    assert clicks(tmp_path / target)[0] == pytest.approx(flashes[0], abs=0.5 / 30)
