@@ -76,6 +76,7 @@ def restore_clip(
         override("task", task),
         override("vae", vae_name),
         "degrade=true",
+        "overwrite=true",
         override("prompt", clip.prompt),
         override("seed", seed),
         override("output", output),
