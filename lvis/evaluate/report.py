@@ -95,7 +95,7 @@ def differences(
                     by_clip(found, column), by_clip(entries[other], column), confidence
                 )
                 star = "*" if difference and difference.excludes_zero else ""
-                text = difference.show(_digits(metric), sign=True) + star if difference else "-"
+                text = difference.show(metric.digits, sign=True) + star if difference else "-"
                 cells.append(text)
             number = len({row["clip"] for row in found})
             lines.append([" · ".join((method, vae, label)), " · ".join(other), str(number), *cells])
@@ -117,15 +117,9 @@ def _number(
     if metric.of == SET:
         value = of_set.get(column)
         count = of_set.get("clips_in_set")
-        return UNMEASURED if value is None else f"{value:.{_digits(metric)}f} ({count} clips)"
+        return UNMEASURED if value is None else f"{value:.{metric.digits}f} ({count} clips)"
     found = interval(list(by_clip(rows, column).values()), confidence)
-    return UNMEASURED if found is None else found.show(_digits(metric))
-
-
-def _digits(metric: Metric) -> int:
-    if metric.unit == "dB" or metric.of == SET:
-        return 2
-    return 4 if metric.unit.startswith("of ") else 3
+    return UNMEASURED if found is None else found.show(metric.digits)
 
 
 def _cell(row: Row) -> tuple[str, str, str]:

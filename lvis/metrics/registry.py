@@ -20,11 +20,11 @@ class Metric:
 
     Attributes:
         name: with the protocol in it.
-        title: for people.
+        title: for people; no two metrics share one.
         direction: which values are better: "higher", "lower", or nearest "zero".
         low, high: the range.
         unit: "" for pure numbers.
-        of: "clip" (one number a clip), "set" (one a set of clips), or "stream" (of the clock).
+        of: "clip" (one number per clip), "set" (one per set of clips), or "stream" (of the clock).
         network: the part of `metric_weights` it needs; None where the mathematics is all.
         key: its column in results.jsonl.
     """
@@ -42,6 +42,14 @@ class Metric:
     @property
     def key(self) -> str:
         return self.column or self.name
+
+    @property
+    def digits(self) -> int:
+        """Digits after the point that a table shows."""
+        by_unit = {"dB": 2, "GiB": 2, "1/s": 1}
+        if self.unit in by_unit or self.of == SET:
+            return by_unit.get(self.unit, 2)
+        return 4 if self.unit.startswith("of ") else 3
 
     @property
     def arrow(self) -> str:
@@ -65,12 +73,14 @@ _VBENCH_HIGH = {"imaging_quality": 100.0}
 _ALL = (
     Metric(PSNR, "PSNR", HIGHER, 0.0, LIMIT, "dB", column="psnr"),
     Metric(SSIM, "SSIM", HIGHER, -1.0, 1.0, column="ssim"),
-    Metric("lpips_vgg_224", "LPIPS", LOWER, 0.0, INFINITY, network="vgg16"),
-    Metric("lpips_alex", "LPIPS", LOWER, 0.0, INFINITY, network="alexnet"),
-    Metric("lpips_alex_spatial", "LPIPS", LOWER, 0.0, INFINITY, network="alexnet"),
+    Metric("lpips_vgg_224", "LPIPS, VGG", LOWER, 0.0, INFINITY, network="vgg16"),
+    Metric("lpips_alex", "LPIPS, AlexNet", LOWER, 0.0, INFINITY, network="alexnet"),
+    Metric(
+        "lpips_alex_spatial", "LPIPS, AlexNet, spatial", LOWER, 0.0, INFINITY, network="alexnet"
+    ),
     Metric("fid_inception_every5", "FID", LOWER, 0.0, INFINITY, of=SET, network="inception"),
-    Metric("fvd_i3d_16f", "FVD", LOWER, 0.0, INFINITY, of=SET, network="i3d"),
-    Metric("fvd_i3d_clip_224", "FVD", LOWER, 0.0, INFINITY, of=SET, network="i3d"),
+    Metric("fvd_i3d_16f", "FVD, 16 frames", LOWER, 0.0, INFINITY, of=SET, network="i3d"),
+    Metric("fvd_i3d_clip_224", "FVD, whole clip", LOWER, 0.0, INFINITY, of=SET, network="i3d"),
     *(
         Metric(
             f"vbench_{name}",
@@ -94,10 +104,18 @@ _ALL = (
     Metric("gradient_distance", "Gradient distance", LOWER, 0.0, 1.0, "of [0, 1]"),
     Metric("time_to_first_frame", "First frame", LOWER, 0.0, INFINITY, "s", STREAM),
     Metric("seconds", "Total", LOWER, 0.0, INFINITY, "s", STREAM),
-    Metric("frames_per_second", "Rate", HIGHER, 0.0, INFINITY, "1/s", STREAM),
-    Metric("frames_per_second_core_decode", "Rate", HIGHER, 0.0, INFINITY, "1/s", STREAM),
-    Metric("peak_memory_cuda", "Peak memory", LOWER, 0.0, INFINITY, "GiB", STREAM),
-    Metric("peak_memory_growth", "Peak memory", LOWER, 0.0, INFINITY, "GiB", STREAM),
+    Metric("frames_per_second", "Frame rate", HIGHER, 0.0, INFINITY, "1/s", STREAM),
+    Metric(
+        "frames_per_second_core_decode",
+        "Frame rate, core and decoder",
+        HIGHER,
+        0.0,
+        INFINITY,
+        "1/s",
+        STREAM,
+    ),
+    Metric("peak_memory_cuda", "Peak memory, GPU", LOWER, 0.0, INFINITY, "GiB", STREAM),
+    Metric("peak_memory_growth", "Peak memory, CPU", LOWER, 0.0, INFINITY, "GiB", STREAM),
 )
 
 METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}

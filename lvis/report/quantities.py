@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass, replace
 
+from lvis.metrics.psnr import PSNR
+from lvis.metrics.registry import HIGHER, LOWER, METRICS, STREAM, ZERO, Metric
+from lvis.metrics.ssim import SSIM
+
 RATE = "frames_per_second"
 
 
@@ -37,40 +41,54 @@ class Quantity:
         return f"{value:.{self.digits_of(value)}f}"
 
 
-# by the first part of the name, as a protocol follows it (lpips_vgg_224)
-_KNOWN = (
-    Quantity("psnr", "PSNR", "dB", 2, +1),
-    Quantity("ssim", "SSIM", "", 3, +1),
-    Quantity("lpips", "LPIPS", "", 3, -1),
-    Quantity("fid", "FID", "", 1, -1),
-    Quantity("fvd", "FVD", "", 1, -1),
-    Quantity("residual", "Residual", "", 4, -1),
-    Quantity("measurement_residual", "Residual", "", 4, -1),
-    Quantity("frame_difference_error", "Frame difference error", "", 4, -1),
-    Quantity("flicker_high_band", "Flicker", "dB", 2, zero=True),
-    Quantity("residual_rms", "Residual", "", 4, -1),
-    Quantity("peak_memory_cuda", "Peak memory, GPU", "GiB", 2, -1, True),
-    Quantity("peak_memory_growth", "Peak memory, CPU", "GiB", 2, -1, True),
-    Quantity(RATE, "Frames/s", "", 1, +1, True),
-    Quantity("time_to_first_frame", "First frame", "s", 3, -1, True),
-    Quantity("seconds", "Seconds", "s", 2, -1, True),
+_BETTER = {HIGHER: 1, LOWER: -1, ZERO: 0}
+# columns of results.jsonl by their key; the families stand for protocols that the registry does not have
+_METRICS = {metric.key: metric for metric in METRICS.values()} | METRICS
+_FAMILIES = {
+    name: METRICS[member]
+    for name, member in (
+        ("psnr", PSNR),
+        ("ssim", SSIM),
+        ("lpips", "lpips_alex"),
+        ("fid", "fid_inception_every5"),
+        ("fvd", "fvd_i3d_16f"),
+        ("residual", "residual_rms"),
+        ("measurement_residual", "residual_rms"),
+        ("peak_memory", "peak_memory_growth"),
+    )
+}
+# what is counted and not a metric
+_COUNTS = (
     Quantity("memory", "Memory", "", 1, -1, True),
-    Quantity("peak_memory", "Peak memory", "GiB", 2, -1, True),
-    Quantity("passes", "Passes a frame,", "", 2, -1, True),
+    Quantity("passes", "Passes per frame,", "", 2, -1, True),
 )
 
 
 def quantity(name: str) -> Quantity:
     """What is known of a column; of one that is new here, its name and no direction."""
-    for known in sorted(_KNOWN, key=lambda q: -len(q.name)):
-        if name == known.name:
-            return known
-        if name.startswith(f"{known.name}_"):
-            protocol = name.removeprefix(f"{known.name}_").replace("_", " ")
-            title = f"{known.title} {protocol}"
+    if name in _METRICS:
+        return _of(_METRICS[name], name, _METRICS[name].title)
+    for family, metric in _FAMILIES.items():
+        if _belongs(name, family):
+            title = metric.title.partition(",")[0] + name.removeprefix(family).replace("_", " ")
+            return _of(metric, name, title)
+    for known in _COUNTS:
+        if _belongs(name, known.name):
+            title = known.title + name.removeprefix(known.name).replace("_", " ")
             return replace(known, name=name, title=title)
     return Quantity(name, name.replace("_", " "))
 
 
 def is_known(name: str) -> bool:
-    return any(name == q.name or name.startswith(f"{q.name}_") for q in _KNOWN)
+    families = (*_FAMILIES, *(known.name for known in _COUNTS))
+    return name in _METRICS or any(_belongs(name, family) for family in families)
+
+
+def _of(metric: Metric, name: str, title: str) -> Quantity:
+    better, zero = _BETTER[metric.direction], metric.direction == ZERO
+    speed = metric.of == STREAM
+    return Quantity(name, title, metric.unit, metric.digits, better, speed, zero)
+
+
+def _belongs(name: str, family: str) -> bool:
+    return name == family or name.startswith(f"{family}_")
