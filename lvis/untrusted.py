@@ -11,6 +11,7 @@ from lvis.errors import UserError
 
 if TYPE_CHECKING:
     from av.container import InputContainer
+    from av.video.codeccontext import VideoCodecContext
     from av.video.stream import VideoStream
     from PIL.Image import Image
 
@@ -62,9 +63,11 @@ def limit_decoder(path: str | Path, stream: VideoStream, most_pixels: int = MOST
     """Hold a stream to `most_pixels` before its first frame is decoded.
 
     Raises:
-        UserError: its header says more.
+        UserError: its header says more, or it is of a codec that is not known here.
     """
-    context = stream.codec_context
+    context: VideoCodecContext | None = stream.codec_context  # PyAV's stub leaves None out
+    if context is None:
+        raise UserError(f"{path} has a video of an unknown codec; convert it, to H.264 for example")
     check_size(path, context.height, context.width, most_pixels)
     # a header may say less than the stream holds: the decoder has the limit too
     context.options = {**context.options, "max_pixels": str(most_pixels)}

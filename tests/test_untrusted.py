@@ -125,3 +125,13 @@ def test_a_sparse_member_of_a_tar_is_no_clip(tmp_path):
         assert [member.size for member in archive] == [len(video), 2**40]
     (clip,) = list_clips(str(tmp_path / "shard.tar"), None, 3, (32, 32), 0)
     assert clip.load().shape == (1, 3, 3, 32, 32)
+
+
+def test_a_codec_that_is_not_known_is_one_sentence(tmp_path):
+    """Found by tests/fuzz: one bit of the codec's name."""
+    path = write(tmp_path / "clip.mp4")
+    content = path.read_bytes()
+    assert content.count(b"avc1") >= 1
+    path.write_bytes(content.replace(b"avc1", b"zzz9"))
+    with pytest.raises(UserError, match="unknown codec; convert it"):
+        open_source(str(path))

@@ -59,6 +59,8 @@ def decode_video(content: bytes, extension: str, size: tuple[int, int], frames: 
         ) as container:
             stream = container.streams.video[0]
             context = stream.codec_context
+            if context is None:
+                raise DecodeError("is of an unknown codec")
             if context.name not in CODECS:
                 raise DecodeError(f"is encoded as {context.name}, not {' or '.join(CODECS)}")
             if (context.height, context.width) != (height, width):

@@ -83,6 +83,8 @@ def decode_clip(
         with av.open(io.BytesIO(content), "r", format="mp4", stream_options=probing) as container:
             stream = container.streams.video[0]
             context = stream.codec_context
+            if context is None:
+                raise DecodeError("is of an unknown codec")
             context.thread_type, context.thread_count = "NONE", 1  # the workers share the cores
             context.options = limits
             own = float(stream.average_rate or stream.guessed_rate or rate or 1)

@@ -5,6 +5,7 @@ import os
 import random
 import resource
 import signal
+import sys
 import tempfile
 import time
 import traceback
@@ -53,6 +54,7 @@ def in_a_child(work: Callable[[], object], seconds: float = 60) -> Ended:
             os.setsid()
             os.dup2(said.fileno(), 2)
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            sys.stderr = open(2, "w", buffering=1, closefd=False)  # pytest's own has another place
             os._exit(_run(work))
         status = _wait(child, seconds)
         said.seek(0)
