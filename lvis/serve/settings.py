@@ -1,0 +1,134 @@
+"""The keys of conf/serve.yaml, checked once, each with the way out in its error."""
+
+import ipaddress
+import re
+import secrets
+from dataclasses import dataclass
+from typing import Any
+
+from lvis.errors import UserError
+
+SHORTEST_TOKEN = 16
+_TOKEN = re.compile(rf"[A-Za-z0-9_-]{{{SHORTEST_TOKEN},256}}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeSettings:
+    """Where to listen, whom to let in, and how much one visitor may ask for; see conf/serve.yaml.
+
+    `passed_on` are the overrides (model, vae, device, precision) that every restoration gets.
+
+    Raises:
+        UserError: a key of the wrong type or range, or an open address without a token.
+    """
+
+    host: str
+    port: int
+    token: str | None
+    browser: bool
+    max_sessions: int
+    max_waiting: int
+    workers: int
+    turn_seconds: float
+    keep_seconds: float
+    max_upload: int
+    max_seconds: float
+    max_pixels: int
+    max_clips: int
+    solvers: tuple[str, ...]
+    sample_size: tuple[int, int]
+    sample_frames: int
+    seed: int
+    passed_on: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, keys: dict[str, Any], passed_on: tuple[str, ...] = ()) -> "ServeSettings":
+        """From the composed configuration as plain dicts."""
+        host = str(keys["host"])
+        return cls(
+            host=host,
+            port=_whole(keys, "port", 0, 65535),
+            token=_token(keys["token"], host),
+            browser=_flag(keys, "browser"),
+            max_sessions=_whole(keys, "max_sessions", 1, 1000),
+            max_waiting=_whole(keys, "max_waiting", 0, 10_000),
+            workers=_whole(keys, "workers", 1, 64),
+            turn_seconds=_number(keys, "turn_seconds", 1, 86_400),
+            keep_seconds=_number(keys, "keep_seconds", 0, 86_400),
+            max_upload=_whole(keys, "max_upload", 1, 2**40),
+            max_seconds=_number(keys, "max_seconds", 0.1, 86_400),
+            max_pixels=_whole(keys, "max_pixels", 256, 2**31 - 1),
+            max_clips=_whole(keys, "max_clips", 1, 10_000),
+            solvers=_names(keys, "solvers"),
+            sample_size=_sides(keys, "sample_size"),
+            sample_frames=_whole(keys, "sample_frames", 1, 1000),
+            seed=_whole(keys, "seed", 0, 2**63 - 1),
+            passed_on=passed_on,
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach `host`."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _token(value: Any, host: str) -> str | None:
+    if value is None:
+        if not is_loopback(host):
+            raise UserError(
+                f"host={host} can be reached from other machines; add token=auto, or token= and "
+                f"{SHORTEST_TOKEN} or more letters and digits, which visitors then need"
+            )
+        return None
+    if value == "auto":
+        return secrets.token_urlsafe(24)
+    if not isinstance(value, str) or not _TOKEN.fullmatch(value):
+        raise UserError(
+            f"the token is too short or has other characters than A-Z a-z 0-9 - _; give "
+            f"{SHORTEST_TOKEN} or more of those, or token=auto"
+        )
+    return value
+
+
+def _whole(keys: dict[str, Any], name: str, low: int, high: int) -> int:
+    value = keys[name]
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise UserError(f"{name}={value} is not a whole number from {low} to {high}; give one")
+    return value
+
+
+def _number(keys: dict[str, Any], name: str, low: float, high: float) -> float:
+    value = keys[name]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise UserError(f"{name}={value} is not a number from {low:g} to {high:g}; give one")
+    return float(value)
+
+
+def _flag(keys: dict[str, Any], name: str) -> bool:
+    if not isinstance(keys[name], bool):
+        raise UserError(f"{name}={keys[name]} is neither true nor false; use one of them")
+    return keys[name]
+
+
+def _names(keys: dict[str, Any], name: str) -> tuple[str, ...]:
+    value = keys[name]
+    if not isinstance(value, list) or not value or not all(isinstance(n, str) for n in value):
+        raise UserError(
+            f"{name}={value} is not a list of names; give one or more, as [student,pinv]"
+        )
+    return tuple(value)
+
+
+def _sides(keys: dict[str, Any], name: str) -> tuple[int, int]:
+    value = keys[name]
+    whole = isinstance(value, list) and len(value) == 2 and all(type(side) is int for side in value)
+    if not whole or not 32 <= min(value) <= max(value) <= 2048:
+        raise UserError(
+            f"{name}={value} is not a size; give {name}=[HEIGHT,WIDTH], 32 to 2048 each"
+        )
+    return value[0], value[1]
