@@ -7,6 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from lvis.cli import values
 from lvis.errors import UserError
 
 LAYOUTS = ("auto", "folder", "opensora", "mixkit", "pexels", "reds", "davis", "list")
@@ -50,33 +51,35 @@ class Settings:
     @classmethod
     def of(cls, keys: dict[str, Any]) -> "Settings":
         """From the composed configuration as plain dicts."""
-        frames = _whole(keys, "frames", 1)
-        fps = _rate(keys, "fps")
+        frames = values.whole("frames", keys["frames"], 1)
+        fps = _rate("fps", keys["fps"])
         job = keys["job"]
         settings = cls(
-            input=_path(keys, "input", "a folder of videos, or a .txt .csv .json .jsonl list"),
-            output=_path(keys, "output", "the folder of the shards"),
-            layout=_choice(keys, "layout", LAYOUTS),
+            input=values.path(
+                "input", keys["input"], "a folder of videos, or a .txt .csv .json .jsonl list"
+            ),
+            output=values.path("output", keys["output"], "the folder of the shards"),
+            layout=values.one_of("layout", keys["layout"], LAYOUTS),
             size=_size(keys["size"]),
             frames=frames,
             fps=fps,
-            folder_fps=_rate(keys, "folder_fps") or fps or Fraction(25),
-            stride=_whole(keys, "stride", 1, optional=True) or frames,
-            max_clips=_whole(keys, "max_clips", 1, optional=True),
-            scene_cuts=_choice(keys, "scene_cuts", ("avoid", "keep")),
-            scene_threshold=_number(keys, "scene_threshold", 0, 1),
-            encoding=_choice(keys, "encoding", tuple(ENCODINGS)),
-            quality=_whole(keys, "quality", 0, 51) or 0,
+            folder_fps=_rate("folder_fps", keys["folder_fps"]) or fps or Fraction(25),
+            stride=_whole("stride", keys["stride"], 1) or frames,
+            max_clips=_whole("max_clips", keys["max_clips"], 1),
+            scene_cuts=values.one_of("scene_cuts", keys["scene_cuts"], ("avoid", "keep")),
+            scene_threshold=values.number("scene_threshold", keys["scene_threshold"], 0, 1),
+            encoding=values.one_of("encoding", keys["encoding"], tuple(ENCODINGS)),
+            quality=values.whole("quality", keys["quality"], 0, 51),
             prompts=None if keys["prompts"] is None else str(keys["prompts"]),
-            held_out=_number(keys, "held_out", 0, 1),
-            samples_per_shard=_whole(keys, "samples_per_shard", 1),
-            seed=_whole(keys, "seed", 0),
-            max_pixels=_whole(keys, "max_pixels", 1),
-            max_seconds=_number(keys, "max_seconds", 0, math.inf),
-            workers=_whole(keys, "workers", 1, optional=True) or len(os.sched_getaffinity(0)),
-            job_index=_whole(job, "index", 0, optional=True, shown="job.index"),
-            job_count=_whole(job, "count", 1, optional=True, shown="job.count"),
-            merge=_flag(job, "merge", "job.merge"),
+            held_out=values.number("held_out", keys["held_out"], 0, 1),
+            samples_per_shard=values.whole("samples_per_shard", keys["samples_per_shard"], 1),
+            seed=values.whole("seed", keys["seed"], 0),
+            max_pixels=values.whole("max_pixels", keys["max_pixels"], 1),
+            max_seconds=values.number("max_seconds", keys["max_seconds"], 0, math.inf),
+            workers=_whole("workers", keys["workers"], 1) or len(os.sched_getaffinity(0)),
+            job_index=_whole("job.index", job["index"], 0),
+            job_count=_whole("job.count", job["count"], 1),
+            merge=values.flag("job.merge", job["merge"]),
         )
         settings._check_together()
         return settings
@@ -142,72 +145,20 @@ class Settings:
             raise UserError(f"output={self.output} is a file; name a folder")
 
 
-def _path(keys: dict[str, Any], name: str, meaning: str) -> str:
-    value = keys[name]
-    if value is None or isinstance(value, bool | list | dict) or str(value) == "":
-        raise UserError(f"{name}={value} is not a path; add {name}=PATH ({meaning})")
-    return str(value)
+def _whole(name: str, value: Any, low: int) -> int | None:
+    return None if value is None else values.whole(name, value, low)
 
 
-def _choice(keys: dict[str, Any], name: str, choices: tuple[str, ...]) -> str:
-    if keys[name] not in choices:
-        raise UserError(f"{name}={keys[name]} is unknown; use one of {', '.join(choices)}")
-    return keys[name]
-
-
-def _flag(keys: dict[str, Any], name: str, shown: str) -> bool:
-    if not isinstance(keys[name], bool):
-        raise UserError(f"{shown}={keys[name]} must be true or false")
-    return keys[name]
-
-
-def _whole(
-    keys: dict[str, Any],
-    name: str,
-    low: int,
-    high: int = 2**63 - 1,
-    optional: bool = False,
-    shown: str | None = None,
-) -> Any:
-    value = keys[name]
-    if value is None and optional:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        bound = f"from {low} to {high}" if high < 2**63 - 1 else f"from {low} on"
-        raise UserError(f"{shown or name}={value} is not a whole number {bound}; give one")
-    return value
-
-
-def _number(keys: dict[str, Any], name: str, low: float, high: float) -> float:
-    value = keys[name]
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise UserError(f"{name}={value} is not a number from {low} to {high}; give one")
-    return float(value)
+def _rate(name: str, value: Any) -> Fraction | None:
+    return None if value is None else values.rate(name, value)
 
 
 def _size(value: Any) -> tuple[int, int]:
-    whole = isinstance(value, list) and len(value) == 2 and all(type(side) is int for side in value)
-    if not whole or min(value) < 1:
-        raise UserError(f"size={value} is not a size; give size=[HEIGHT,WIDTH] in pixels")
-    if any(side % SIDE_MULTIPLE for side in value):
-        near = [max(1, round(side / SIDE_MULTIPLE)) * SIDE_MULTIPLE for side in value]
+    sides = values.size("size", value)
+    if any(side % SIDE_MULTIPLE for side in sides):
+        near = [max(1, round(side / SIDE_MULTIPLE)) * SIDE_MULTIPLE for side in sides]
         raise UserError(
             f"size={value} is not in multiples of {SIDE_MULTIPLE}, as the models require; "
             f"use size=[{near[0]},{near[1]}]"
         )
-    return value[0], value[1]
-
-
-def _rate(keys: dict[str, Any], name: str) -> Fraction | None:
-    value = keys[name]
-    if value is None:
-        return None
-    try:
-        rate = Fraction(str(value)).limit_denominator(1_000_000)
-    except (ValueError, ZeroDivisionError):
-        rate = Fraction(0)
-    if not 0 < rate <= 1000:
-        raise UserError(
-            f"{name}={value} is not a frame rate; give frames per second, such as 16 or 30000/1001"
-        )
-    return rate
+    return sides

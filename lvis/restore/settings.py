@@ -5,6 +5,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from lvis.cli import values
 from lvis.data.video import check_output_name
 from lvis.errors import UserError
 from lvis.files import check_free, check_place
@@ -40,28 +41,30 @@ class Settings:
         """From the composed configuration as plain dicts."""
         raw = keys["raw"]
         settings = cls(
-            input=_path(
-                keys, "input", "a video, a folder of frames, or - for raw frames on standard input"
+            input=values.path(
+                "input",
+                keys["input"],
+                "a video, a folder of frames, or - for raw frames on standard input",
             ),
-            output=_path(
-                keys,
+            output=values.path(
                 "output",
+                keys["output"],
                 "a .mp4 or .mkv file, a folder, or - for raw frames on standard output",
             ),
-            degrade=_flag(keys, "degrade"),
-            compare=_flag(keys, "compare"),
-            overwrite=_flag(keys, "overwrite"),
-            deinterlace=_flag(keys, "deinterlace"),
-            save_measurement=_optional_path(keys, "save_measurement"),
-            report=_optional_path(keys, "report"),
-            mask=_optional_path(keys, "mask"),
-            size=_size(keys["size"], "size"),
-            prompt=_text(keys["prompt"]),
-            seed=_whole(keys, "seed", 0, 2**63 - 1),
-            quality=_whole(keys, "quality", 0, 51),
-            max_pixels=_whole(keys, "max_pixels", 1, 2**31 - 1),
-            raw_size=_size(raw["size"], "raw.size"),
-            raw_rate=_rate(raw["rate"]),
+            degrade=values.flag("degrade", keys["degrade"]),
+            compare=values.flag("compare", keys["compare"]),
+            overwrite=values.flag("overwrite", keys["overwrite"]),
+            deinterlace=values.flag("deinterlace", keys["deinterlace"]),
+            save_measurement=values.optional_path("save_measurement", keys["save_measurement"]),
+            report=values.optional_path("report", keys["report"]),
+            mask=values.optional_path("mask", keys["mask"]),
+            size=None if keys["size"] is None else values.size("size", keys["size"]),
+            prompt="" if keys["prompt"] is None else str(keys["prompt"]),
+            seed=values.whole("seed", keys["seed"], 0, 2**63 - 1),
+            quality=values.whole("quality", keys["quality"], 0, 51),
+            max_pixels=values.whole("max_pixels", keys["max_pixels"], 1, 2**31 - 1),
+            raw_size=None if raw["size"] is None else values.size("raw.size", raw["size"]),
+            raw_rate=None if raw["rate"] is None else values.rate("raw.rate", raw["rate"]),
         )
         settings._check_together()
         return settings
@@ -120,59 +123,3 @@ def mask_path(measurement: str, video: bool) -> str:
     """Where a saved measurement's mask goes: beside it; lossless video for a mask a frame."""
     path = Path(measurement)
     return str(path.with_name(f"{path.stem}_mask{'.mkv' if video else '.png'}"))
-
-
-def _path(keys: dict[str, Any], name: str, meaning: str) -> str:
-    path = _optional_path(keys, name)
-    if path is None:
-        raise UserError(f"{name} is not given; add {name}=PATH ({meaning})")
-    return path
-
-
-def _optional_path(keys: dict[str, Any], name: str) -> str | None:
-    value = keys[name]
-    if value is None:
-        return None
-    if isinstance(value, bool | list | dict) or str(value) == "":
-        raise UserError(f"{name}={value} is not a path; give the path of a file or folder")
-    return str(value)
-
-
-def _flag(keys: dict[str, Any], name: str) -> bool:
-    if not isinstance(keys[name], bool):
-        raise UserError(f"{name}={keys[name]} must be true or false")
-    return keys[name]
-
-
-def _whole(keys: dict[str, Any], name: str, low: int, high: int) -> int:
-    value = keys[name]
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise UserError(f"{name}={value} is not a whole number from {low} to {high}; give one")
-    return value
-
-
-def _text(value: Any) -> str:
-    return "" if value is None else str(value)
-
-
-def _size(value: Any, name: str) -> tuple[int, int] | None:
-    if value is None:
-        return None
-    whole = isinstance(value, list) and len(value) == 2 and all(type(side) is int for side in value)
-    if not whole or min(value) < 1:
-        raise UserError(f"{name}={value} is not a size; give {name}=[HEIGHT,WIDTH] in pixels")
-    return value[0], value[1]
-
-
-def _rate(value: Any) -> Fraction | None:
-    if value is None:
-        return None
-    try:
-        rate = Fraction(str(value)).limit_denominator(1_000_000)
-    except (ValueError, ZeroDivisionError):
-        rate = Fraction(0)
-    if not 0 < rate <= 1000:
-        raise UserError(
-            f"raw.rate={value} is not a frame rate; give frames per second, such as 25 or 30000/1001"
-        )
-    return rate

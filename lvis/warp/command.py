@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from omegaconf import DictConfig, ListConfig
 
+from lvis.cli import values
 from lvis.cli.config import entry
 from lvis.cli.progress import FrameProgress, say
 from lvis.data.frames import VideoInfo
@@ -122,9 +123,8 @@ def check(cfg: DictConfig) -> None:
     Raises:
         UserError: names the key, its value and the way out.
     """
-    if cfg.input is None or cfg.output is None:
-        key = "input" if cfg.input is None else "output"
-        raise UserError(f"{key} is not given; add {key}=PATH")
+    values.path("input", cfg.input, "a video or a folder of frames")
+    values.path("output", cfg.output, "the folder of the warped video and its mask")
     if cfg.input == "-":
         raise UserError("input=- cannot be warped; give a video or a folder of frames")
     if (cfg.depth is None) == (cfg.warp is None):
@@ -132,10 +132,8 @@ def check(cfg: DictConfig) -> None:
             "give one of depth=PATH (with camera.yaw=..., ...) and warp=PATH: "
             "the depth of what was filmed, or where each pixel of the new view was"
         )
-    if cfg.format not in FORMATS:
-        raise UserError(f"format={cfg.format} is unknown; use one of {', '.join(FORMATS)}")
-    if type(cfg.quality) is not int or not 0 <= cfg.quality <= 51:
-        raise UserError(f"quality={cfg.quality} is not a whole number from 0 to 51; give one")
+    values.one_of("format", cfg.format, FORMATS)
+    values.whole("quality", cfg.quality, 0, 51)
     if type(cfg.camera.frames) is not int:
         raise UserError(f"camera.frames={cfg.camera.frames} is not a whole number; give one")
     numbers = {f"camera.{key}": cfg.camera[key] for key in ("fov", "yaw", "pitch")}

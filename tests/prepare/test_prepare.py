@@ -279,7 +279,7 @@ def test_a_killed_run_is_continued_to_the_same_bytes(tmp_path):
         (["frames=6"], "frames=6 .*use 5 or 9"),
         (["input=null"], "input=null|input=None"),
         (["input=/nowhere/at/all"], "/nowhere/at/all does not exist"),
-        (["encoding=h265"], "encoding=h265 is unknown; use one of h264, ffv1"),
+        (["encoding=h265"], "encoding=h265 is not known; use one of h264, ffv1"),
         (["job.index=1"], "job.index and job.count go together"),
         (["job.index=4", "job.count=4"], "counted from 0"),
         (["held_out=1"], "held_out=1"),
