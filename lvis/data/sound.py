@@ -1,6 +1,7 @@
 """Sound that a container does not take, encoded as AAC or FLAC."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from fractions import Fraction
 
 import av
@@ -40,7 +41,10 @@ class SoundEncoder:
         return self._to
 
     def encode(self, packet: av.Packet) -> Iterator[av.Packet]:
-        for frame in self._from.decode(packet):
+        decoded: list[av.AudioFrame] = []
+        with suppress(av.InvalidDataError):  # broken on its way; the next may be whole
+            decoded = self._from.decode(packet)
+        for frame in decoded:
             frame.pts = None if self._next is not None else frame.pts
             yield from self._through(frame)
 

@@ -3,6 +3,7 @@
 import errno
 import io
 from collections.abc import Iterator
+from contextlib import suppress
 from fractions import Fraction
 from itertools import islice
 from math import ceil
@@ -134,6 +135,10 @@ class TrackCopy:
         try:
             for packet in packets():
                 output.mux(packet)
+        except av.InvalidDataError:
+            note = f"packets of a track of {self._path} are broken, and left out"
+            if note not in self.notes:
+                self.notes.append(note)
         except (av.FFmpegError, OSError, ValueError) as error:
             if getattr(error, "errno", None) in _NO_ROOM:
                 raise
@@ -202,15 +207,21 @@ def _works(path: Path, index: int, muxer: str, codec: str | None) -> bool:
             copy = None if encoder else trial.add_stream_from_template(stream)
             packets = (packet for packet in source.demux(stream) if packet.size)
             last: int | None = None
+            tried = worked = 0
             for packet in islice(packets, _TRIED if stream.type == "audio" else 1):
                 if packet.dts is None:
                     continue
-                if encoder is not None:
-                    trial.mux(list(encoder.encode(packet)))
-                elif copy is not None and (last is None or packet.dts > last):
-                    last = packet.dts
-                    packet.stream = copy
-                    trial.mux(packet)
+                with suppress(av.InvalidDataError):  # this one alone, if others work
+                    if encoder is not None:
+                        trial.mux(list(encoder.encode(packet)))
+                    elif copy is not None and (last is None or packet.dts > last):
+                        last = packet.dts
+                        packet.stream = copy
+                        trial.mux(packet)
+                    worked += 1
+                tried += 1
+            if tried and not worked:
+                return False
             if encoder is not None:
                 trial.mux(list(encoder.finish()))
             trial.start_encoding()

@@ -138,6 +138,29 @@ def test_a_failure_in_the_midst_of_the_sound_ends_the_sound_alone(tmp_path, monk
         assert len(list(reader)) == FRAMES
 
 
+@pytest.mark.parametrize("target", ["out.mp4", "out.mkv"])
+def test_broken_packets_of_sound_cost_themselves_alone(tmp_path, target):
+    source = flash_and_click(tmp_path / "a.ts", 60, "aac")
+    payload = bytearray(source.read_bytes())
+    sound = [
+        place
+        for place in range(0, len(payload), 188)
+        if int.from_bytes(payload[place + 1 : place + 3], "big") & 0x1FFF == 0x101
+    ]
+    for place in sound[len(sound) // 4 : len(sound) // 2]:
+        header = payload.find(b"\xff\xf1", place + 4, place + 188)
+        if header >= 0:
+            payload[header] = 0x55
+    source.write_bytes(payload)
+    notes = through(source, tmp_path / target)
+    assert any("are broken, and left out" in note for note in notes)
+    with VideoReader(tmp_path / target) as reader:
+        assert len(list(reader)) == FRAMES
+    with av.open(str(tmp_path / target)) as container:
+        ends = [float(p.pts * p.time_base) for p in container.demux(audio=0) if p.size]
+    assert ends[-1] == pytest.approx(3, abs=0.1) and len(ends) > 80
+
+
 def test_the_default_stream_is_restored_and_a_colon_is_part_of_a_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     from av.stream import Disposition
