@@ -46,7 +46,7 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# wheel and sdist, and a clip restored from the wheel in an environment of its own
+# wheel and sdist, and a clip restored from the wheel in a clean environment
 release-check: $(READY)
 	PYTHON=$(abspath $(BIN)/python) tools/release_check.sh
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the wheel and the sdist, installs the wheel in an environment of its own, and restores a clip from there.
+# Builds the wheel and the sdist, installs the wheel in a clean environment, and restores a clip from there.
 # Usage: tools/release_check.sh [FOLDER]   (FOLDER/dist and FOLDER/venv; by default outputs/release)
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)

@@ -40,7 +40,7 @@ class Settings:
         """Read and check the plain configuration.
 
         Raises:
-            UserError: a value that is none of those it may be.
+            UserError: a value that is not allowed.
         """
         optimise = keys["optimise"]
         warmup = keys["warmup"]

@@ -26,7 +26,7 @@ class ResumableDataModule(LightningDataModule):
         return self.trainer.global_rank, self.trainer.world_size
 
     def set_position(self, samples: int) -> None:
-        """Lets training go on after so many clips, of all ranks together; takes effect when the loader is next
+        """Lets training continue after this many clips of all ranks together; takes effect when the loader is next
         iterated. Samples and not steps, so that another number of ranks or another batch skips and repeats none.
 
         Raises:

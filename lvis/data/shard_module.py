@@ -105,7 +105,7 @@ class ShardDataModule(ResumableDataModule):
     Args:
         folder: What `lvis.prepare` wrote.
         size: Height and width in pixels; that of the shards.
-        frames: Frames a clip, T: the first so many of each.
+        frames: Frames a clip, T: the first frames of each clip.
         batch_size: Clips a batch and rank.
         num_workers: Processes that decode; 0 decodes in the training process.
         seed: Seed of the order.
@@ -113,7 +113,7 @@ class ShardDataModule(ResumableDataModule):
         shuffle: Samples that are mixed with each other (`ShardOrder`).
         verify: What is checked when a shard is opened: none, sizes, sha256.
         max_bad: Share of the samples drawn that may be bad before training stops.
-        min_bad: So many may be bad whatever their share.
+        min_bad: This many may be bad whatever their share.
 
     Raises:
         UserError: an argument is out of range, there is no such folder, or its shards hold another

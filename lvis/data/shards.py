@@ -52,7 +52,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class Budget:
-    """How much bad data is put up with: never stops before more than `least` draws were bad, then
+    """How much bad data is tolerated: never stops before more than `least` draws were bad, then
     above the share `share` of all draws."""
 
     share: float

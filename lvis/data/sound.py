@@ -9,7 +9,7 @@ from av.audio.resampler import AudioResampler
 from av.container import OutputContainer
 
 _AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
-# layouts that a stream of so many unnamed channels most likely has
+# layouts that a stream with this many unnamed channels most likely has
 _LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "quad", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
 
 

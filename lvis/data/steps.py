@@ -1,4 +1,4 @@
-"""Who makes which batch: the order of the steps, shared out among ranks and workers."""
+"""Who makes which batch: the order of the steps, split among ranks and workers."""
 
 from collections.abc import Iterator
 from typing import Any

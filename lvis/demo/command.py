@@ -76,7 +76,7 @@ def check(cfg: DictConfig) -> None:
     """The ranges of our own keys; the commands check theirs.
 
     Raises:
-        UserError: names the key, its value and the way out.
+        UserError: names the key, its value and the fix.
     """
     if not cfg.tasks:
         raise UserError(

@@ -109,7 +109,7 @@ def own_part(tensor: Tensor) -> Tensor:
 
 
 def own_rows(tensor: Tensor) -> tuple[int, int]:
-    """The rows [begin, end) of the whole tensor that `own_part` has; (0, rows) where not shared out."""
+    """The rows [begin, end) of the whole tensor that `own_part` has; (0, rows) where it is not sharded."""
     rows = tensor.shape[0] if tensor.ndim else 1
     if not isinstance(tensor, DTensor):
         return 0, rows

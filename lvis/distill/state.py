@@ -1,6 +1,6 @@
 """What training changes, as tensors with names: the nets, the student's average, both optimisers' moments.
 
-Nothing frozen is in it. Shared-out tensors (FSDP2) stay shared out.
+Nothing frozen is in it. Sharded tensors (FSDP2) stay sharded.
 """
 
 from collections.abc import Iterator, Mapping

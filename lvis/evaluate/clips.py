@@ -45,7 +45,7 @@ def list_clips(
         source: "synthetic" (the held-out split), or any of: videos, folders of frames, folders of
             videos and of folders of frames, tar shards with videos in them. A clip is the first `frames`
             frames of each, scaled and centre-cropped to `size`.
-        count: the first so many; None for all, of synthetic clips 8.
+        count: use the first N; None for all, or 8 synthetic clips.
 
     Raises:
         UserError: a path that is not there, a folder or shard without videos, fewer clips than `count`, two clips of

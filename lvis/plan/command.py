@@ -160,7 +160,7 @@ def check_keys(cfg: DictConfig) -> None:
     """The ranges of the plan's own keys.
 
     Raises:
-        UserError: names the key, its value and the way out.
+        UserError: names the key, its value and the fix.
     """
     if not 0 < cfg.mfu <= 1:
         raise UserError(f"mfu={cfg.mfu} is not a share of the peak rate: use more than 0, up to 1")

@@ -1,4 +1,4 @@
-"""The keys of conf/prepare.yaml, checked once, each with the way out in its error."""
+"""The keys of conf/prepare.yaml, checked once, each with the fix in its error."""
 
 import math
 import os
@@ -117,7 +117,7 @@ class Settings:
             near = self.frames // FRAME_MULTIPLE * FRAME_MULTIPLE + 1
             raise UserError(
                 f"frames={self.frames} is not 1 more than a multiple of {FRAME_MULTIPLE}, as the VAE "
-                f"wants it; use {near} or {near + FRAME_MULTIPLE}"
+                f"requires; use {near} or {near + FRAME_MULTIPLE}"
             )
         if self.held_out >= 1:
             raise UserError(f"held_out={self.held_out} leaves nothing to train on; use 0.05")

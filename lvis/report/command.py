@@ -47,7 +47,7 @@ def check(cfg: DictConfig) -> None:
     """The ranges of our keys.
 
     Raises:
-        UserError: names the key, its value and the way out.
+        UserError: names the key, its value and the fix.
     """
     if cfg.report not in ("page", "wandb"):
         raise UserError(f"report={cfg.report} is unknown; use page or wandb")

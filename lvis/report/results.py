@@ -69,7 +69,7 @@ def load(folder: Path) -> list[Row]:
         UserError: no such folder, no results in it, or a row that lacks what tells it apart.
     """
     if not folder.is_dir():
-        raise UserError(f"results={folder} is no folder; give the output of lvis.evaluate")
+        raise UserError(f"results={folder} is not a folder; give the output of lvis.evaluate")
     files = sorted(folder.rglob("results.jsonl"))
     rows: list[Row] = []
     for file in files:

@@ -29,7 +29,7 @@ def publish(
     either way.
 
     Args:
-        media: of so many clips of a section the videos are logged.
+        media: log the videos of the first N clips of a section.
 
     Raises:
         UserError: a title that W&B does not take, or a server that does not take the report.

@@ -1,4 +1,4 @@
-"""The keys of conf/restore.yaml, checked once, each with the way out in its error."""
+"""The keys of conf/restore.yaml, checked once, each with the fix in its error."""
 
 from dataclasses import dataclass
 from fractions import Fraction

@@ -1,4 +1,4 @@
-"""The keys of conf/serve.yaml, checked once, each with the way out in its error."""
+"""The keys of conf/serve.yaml, checked once, each with the fix in its error."""
 
 import ipaddress
 import re

@@ -57,7 +57,7 @@ def check(cfg: DictConfig) -> None:
     """The command's, `trainer`'s and part of `distill`'s keys, and that this machine can do what they say.
 
     Raises:
-        UserError: names the key, its value and the way out.
+        UserError: names the key, its value and the fix.
     """
     conform(TrainKeys, cfg, "")
     trainer = conform(TrainerKeys, cfg.trainer, "trainer")

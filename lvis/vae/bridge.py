@@ -120,7 +120,7 @@ def _through_blocks(run_block: RunBlock, blocks: tuple[Tensor, ...], group: int 
     """A stream in which each block's activations are recomputed in the backward pass, if there is one.
 
     A checkpoint keeps the state that it began from, and the states of a clip are what is left. With
-    `group` above 1 they are recomputed too: kept are the states between groups of so many blocks,
+    `group` above 1 they are recomputed too: the states between groups of this many blocks are kept,
     and in the backward pass those within the group that it is in.
     """
     differentiable = torch.is_grad_enabled() and blocks[0].requires_grad

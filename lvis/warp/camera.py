@@ -34,7 +34,7 @@ class Pinhole:
 
     @classmethod
     def with_field_of_view(cls, height: int, width: int, degrees: float) -> "Pinhole":
-        """The camera whose picture is so many degrees wide.
+        """The camera whose picture has this width in degrees.
 
         Raises:
             UserError: an angle outside (0, 180).

@@ -121,7 +121,7 @@ def check(cfg: DictConfig) -> None:
     """The presence and the types of our keys; files and geometry are checked where they are read.
 
     Raises:
-        UserError: names the key, its value and the way out.
+        UserError: names the key, its value and the fix.
     """
     values.path("input", cfg.input, "a video or a folder of frames")
     values.path("output", cfg.output, "the folder of the warped video and its mask")

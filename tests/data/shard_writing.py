@@ -92,7 +92,7 @@ def describe(path: Path, split: str, samples: int) -> Shard:
 
 
 def write_folder(folder: Path, shards=(4, 3, 4), held_out=(3,), embedding=False) -> Path:
-    """A folder with so many samples in each shard; held-out clips are numbered from 1000."""
+    """A folder with this many samples in each shard; held-out clips are numbered from 1000."""
     folder.mkdir(parents=True, exist_ok=True)
     entries = []
     for split, counts, clip in ((TRAIN, shards, 0), (HELD_OUT, held_out, 1000)):
