@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor
 
-from lvis.cli.build import build
+from lvis.cli.build import build, build_solver
 from lvis.cli.config import CONF, compose, plain
 from lvis.data.frames import to_frames, to_video
 from lvis.data.video import open_source
@@ -92,7 +92,7 @@ class Restorer:
             except OmegaConfBaseException as error:
                 keys = ", ".join(str(name) for name in config.solver if str(name)[0] != "_")
                 raise UserError(f"solver={solver} has no key {key}; it has {keys}") from error
-        return cls(build(config.solver), operator or build(config.task.operator), config)
+        return cls(build_solver(config), operator or build(config.task.operator), config)
 
     def __call__(
         self,

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from lvis.benchmark.settings import Settings
-from lvis.cli.build import build
+from lvis.cli.build import build_solver as build_configured
 from lvis.errors import UserError
 from lvis.solvers.base import Solver
 
@@ -36,7 +36,7 @@ def build_solver(cfg: DictConfig, settings: Settings) -> Solver:
     """
     if settings.weights == "random":
         cfg = with_random_weights(cfg)
-    solver = build(cfg.solver)
+    solver = build_configured(cfg)
     if settings.weights == "random" and hasattr(solver, "embed_text"):
         transformer = solver.transformer
         text_len = transformer.text_len or int(cfg.model.text_len)

@@ -8,6 +8,19 @@ from omegaconf import DictConfig
 
 from lvis.cli.schema import check_targets
 from lvis.errors import UserError, of_the_machine
+from lvis.solvers.consistency import consistency_of
+
+
+def build_solver(cfg: DictConfig) -> Any:
+    """The composed `lvis.solvers.base.Solver` with the last step that `consistency`, `tau` and `floor` ask for.
+
+    Raises:
+        UserError: as of `build`, or a value that these keys do not take.
+    """
+    solver = build(cfg.solver)
+    tau = solver.tau if cfg.tau is None else cfg.tau
+    solver.consistency = consistency_of(cfg.consistency, tau, cfg.floor)
+    return solver
 
 
 def build(config: DictConfig) -> Any:

@@ -19,6 +19,7 @@ from lvis.errors import UserError
 from lvis.operators import LinearOperator
 from lvis.operators.draws import Draw, drawn, normal
 from lvis.solvers.one_step import student_prediction
+from lvis.solvers.signature import latent_share
 from lvis.vae import Bridge, VideoVAE
 
 
@@ -245,7 +246,7 @@ class Losses(nn.Module):
         missing = measurement.operator.missing(measurement.signal_shape)
         if missing is None or measurement.operator.space == "latent":
             return missing
-        return objective.latent_share(missing)
+        return latent_share(missing)
 
     def _velocity(
         self,

@@ -5,14 +5,9 @@ Noise levels follow `lvis.backbone.flow`: x_sigma = (1 - sigma) x0 + sigma noise
 sigma, velocity v = noise - x0.
 """
 
-import torch
 from torch import Tensor
-from torch.nn import functional
 
 from lvis.operators import LinearOperator
-
-FRAMES_PER_LATENT = 4
-PIXELS_PER_LATENT = 8
 
 CRITIC_LOSSES = ("flow", "epsilon")
 RAMPS = ("gate", "linear")
@@ -99,26 +94,6 @@ def denoising_loss(
     if kind == "epsilon":
         error = (1 - timestep / 1000).square().view(-1, 1, 1, 1, 1) * error
     return error.mean()
-
-
-def latent_share(missing: Tensor) -> Tensor:
-    """The share of each latent cell's pixels that was not measured.
-
-    A latent cell covers 8 x 8 pixels of 1 frame (the first) or 4 frames. With random
-    masks nearly every cell is part measured, part missing, so a cell weighs in the prior term by
-    this share; a threshold would let chance decide.
-
-    Args:
-        missing: (B or 1, 1, T, H, W), 1 where the pixel is missing, T = 1 + 4 (t - 1).
-
-    Returns:
-        (B or 1, 1, t, H / 8, W / 8) in [0, 1].
-    """
-    spatial = functional.avg_pool3d(missing.float(), (1, PIXELS_PER_LATENT, PIXELS_PER_LATENT))
-    first, rest = spatial[:, :, :1], spatial[:, :, 1:]
-    if rest.shape[2] == 0:
-        return first
-    return torch.cat([first, functional.avg_pool3d(rest, (FRAMES_PER_LATENT, 1, 1))], dim=2)
 
 
 def prior_ramp(step: int, warmup_steps: int, ramp: str) -> float:

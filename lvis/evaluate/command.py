@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from lvis.cli.build import build
+from lvis.cli.build import build, build_solver
 from lvis.cli.config import entry, plain
 from lvis.cli.progress import console, say, track
 from lvis.errors import UserError
@@ -59,7 +59,7 @@ def evaluate(cfg: DictConfig) -> list[Row]:
     quality = cfg.protocol.h264_quality
     suffix = "" if quality is None else f"h264q{quality}"
     suite = Suite(cfg.protocol.metrics, settings["metric_weights"], suffix)
-    solver = build(cfg.solver)
+    solver = build_solver(cfg)
     about = description(settings)
     cell = digest(
         {key: about.get(key) for key in KEY if key not in ("clip", "content", "number", "method")}

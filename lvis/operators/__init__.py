@@ -4,7 +4,8 @@ from lvis.operators.base import LinearOperator, StreamState
 from lvis.operators.cg import conjugate_gradients
 from lvis.operators.composition import Composition, compose
 from lvis.operators.deepinv import from_deepinv, to_deepinv
-from lvis.operators.identity import Identity
+from lvis.operators.families import AnyOperator
+from lvis.operators.identity import Identity, Unknown
 from lvis.operators.mask import Inpainting
 from lvis.operators.mask_files import load_mask
 from lvis.operators.separable import Separable
@@ -12,6 +13,7 @@ from lvis.operators.spatial import Downsampling, GaussianBlur
 from lvis.operators.temporal import TemporalAverage
 
 __all__ = [
+    "AnyOperator",
     "Composition",
     "Downsampling",
     "GaussianBlur",
@@ -21,6 +23,7 @@ __all__ = [
     "Separable",
     "StreamState",
     "TemporalAverage",
+    "Unknown",
     "compose",
     "conjugate_gradients",
     "from_deepinv",

@@ -153,6 +153,13 @@ def largest_value(axis: Axis, length: int) -> float:
     return float(_decompose(axis, length).values[0])
 
 
+@lru_cache(maxsize=24)
+def past_norm(axis: CausalMean, length: int) -> float:
+    """The largest singular value of what `axis` reads of the frames before a block."""
+    matrix = axis.past_matrix(length)
+    return float(torch.linalg.matrix_norm(matrix, ord=2)) if matrix.numel() else 0.0
+
+
 @lru_cache(maxsize=48)
 def cached(
     axis: Axis, kind: str, length: int, dtype: torch.dtype, device: torch.device

@@ -72,6 +72,8 @@ class LinearOperator(nn.Module):
     """
 
     streamable: bool = False
+    # False for a measurement of which nobody knows how it was made
+    known: bool = True
 
     def __init__(
         self,
@@ -235,6 +237,19 @@ class LinearOperator(nn.Module):
         """
         self.require_streamable()
         return StreamState(frames=(state.frames if state else 0) + x_block.shape[2])
+
+    @property
+    def has_past(self) -> bool:
+        """Whether a block's measurement reads frames of earlier blocks."""
+        return False
+
+    def past_gain(self, state: StreamState | None, num_frames: int) -> float:
+        """The norm of the map from past frames of x to the next block's measurement; 0 without one.
+
+        An error of standard deviation tau in the frames given out before enters the measurement of
+        the next `num_frames` frames as an error of at most past_gain * tau.
+        """
+        return 0.0
 
     def require_streamable(self) -> None:
         """Raises UserError when this operator reads the future."""

@@ -117,6 +117,17 @@ class Composition(LinearOperator):
         carried = outer(inner_offset) if inner_offset.ndim else inner_offset
         return self._of(outer, inner), carried + outer_offset
 
+    @property
+    def has_past(self) -> bool:
+        """Whether either part has."""
+        return self.outer.has_past or self.inner.has_past
+
+    def past_gain(self, state: StreamState | None, num_frames: int) -> float:
+        """See `LinearOperator.past_gain`; the outer part counts as a norm of at most 1."""
+        outer_state, inner_state = state.parts if state else (None, None)
+        inner = self.inner.past_gain(inner_state, num_frames)
+        return inner + self.outer.past_gain(outer_state, num_frames)
+
     def advance(self, state: StreamState | None, x_block: Tensor) -> StreamState:
         outer_state, inner_state = state.parts if state else (None, None)
         inner, inner_offset = self.inner.block(inner_state, x_block.shape[2])

@@ -38,3 +38,15 @@ class Identity(LinearOperator):
 
     def norm(self, x_shape: torch.Size | tuple[int, ...]) -> float:
         return 1.0
+
+
+class Unknown(Identity):
+    """A measurement of x's size of which nobody knows how it was made: blur, noise, compression.
+
+    The identity, except that nothing is known to agree with: the proximal map keeps the estimate.
+    """
+
+    known = False
+
+    def prox(self, x: Tensor, y: Tensor, gamma: float | Tensor) -> Tensor:
+        return x

@@ -13,6 +13,7 @@ from lvis.operators.axes import (
     cached,
     factors,
     largest_value,
+    past_norm,
 )
 from lvis.operators.base import LinearOperator, StreamState, per_sample
 
@@ -136,6 +137,18 @@ class Separable(LinearOperator):
             ),
         )
         return operator, offset
+
+    @property
+    def has_past(self) -> bool:
+        """Whether the time axis is a causal mean of more than one frame."""
+        return isinstance(self.axes[0], CausalMean) and self.axes[0].window > 1
+
+    def past_gain(self, state: StreamState | None, num_frames: int) -> float:
+        """See `LinearOperator.past_gain`; the rows and columns count as a norm of at most 1."""
+        time = self.axes[0]
+        if not isinstance(time, CausalMean) or state is None or state.past is None:
+            return 0.0
+        return past_norm(time.after(state.frames), num_frames)
 
     def advance(self, state: StreamState | None, x_block: Tensor) -> StreamState:
         after = super().advance(state, x_block)

@@ -15,7 +15,7 @@ import torch
 from omegaconf import DictConfig
 from rich.table import Table
 
-from lvis.cli.build import build
+from lvis.cli.build import build, build_solver
 from lvis.cli.config import entry, plain
 from lvis.cli.progress import console, say
 from lvis.data.frames import VideoInfo
@@ -50,7 +50,7 @@ def restore(cfg: DictConfig) -> Outcome:
         operator = build(cfg.task.operator)
         size, solved_size = sizes(source.info, operator, settings)
         operator = realised(operator, solved_size, settings, source.info.count)
-        solver = build(cfg.solver)
+        solver = build_solver(cfg)
         stream = exits.enter_context(
             solver.open(operator, solved_size, prompt=settings.prompt, seed=settings.seed)
         )

@@ -27,6 +27,7 @@ class ADMMTVSolver(Solver):
     """
 
     name = "admm_tv"
+    exact = True
 
     def __init__(
         self,

@@ -138,6 +138,10 @@ class AVISStream(Stream):
         self._operator_state: StreamState | None = None
         self._encoder_state: VAEState = None
         self._decoder_state: VAEState = None
+        # Eq. 7 with gamma 1 takes the past as exact, and its errors as the measurement's
+        self._weighs_past = (
+            solver.consistency is not None and self.agreement is not None and operator.has_past
+        )
         first_frames = 1 + solver.vae.temporal_stride * (solver.block_size - 1)
         self._weight = solver.correction.weight(self.operator, (batch, 3, first_frames, *size))
         vae_stride = solver.vae.spatial_stride
@@ -152,9 +156,17 @@ class AVISStream(Stream):
         )
 
     def bring_to_x(self, measurement: Tensor) -> Tensor:
-        """Line 2, given the restored frames before: y_n = A_n x_n + offset."""
-        self._here, offset = self.operator.block(self._operator_state, measurement.shape[2])
-        self._measurement = measurement - offset
+        """Line 2, given the restored frames before: y_n = A_n x_n + offset.
+
+        With `consistency` and a past that A reads again, x_init knows how sure that past is.
+        """
+        if self.measured is None:
+            self._here, offset = self.operator.block(self._operator_state, measurement.shape[2])
+            self._measurement = measurement - offset
+        else:
+            self._here, self._measurement = self.measured.here, self.measured.measurement
+            if self._weighs_past:
+                return self.measured.first_estimate()
         return self.solver.initial(self._here, self._measurement)
 
     def restore_block(self, visible: Tensor) -> Tensor:
@@ -178,9 +190,10 @@ class AVISStream(Stream):
         with self.clock("transformer"):
             self._remember(clean)
         self._encoder_state = encoder_state
-        with self.clock("operator"):
-            kept = self._inside(restored.float(), self._measurement.shape[2]).clamp(-1, 1)
-            self._operator_state = self.operator.advance(self._operator_state, kept)
+        if self.agreement is None:
+            with self.clock("operator"):
+                kept = self._inside(restored.float(), self._measurement.shape[2]).clamp(-1, 1)
+                self._operator_state = self.operator.advance(self._operator_state, kept)
         self.block += 1
         return restored.float()
 
@@ -205,9 +218,14 @@ class AVISStream(Stream):
             decoded = self.solver.vae.decode_block(clean, self._decoder_state)[0].float()
         with self.clock("operator"):
             frames = self._measurement.shape[2]
-            corrected = self.solver.correction(
-                self._here, self._measurement, self._inside(decoded, frames), self._weight
-            )
+            inside = self._inside(decoded, frames)
+            if self._weighs_past:
+                assert self.measured is not None
+                corrected = self.measured.corrected(inside).clamp(-1, 1)
+            else:
+                corrected = self.solver.correction(
+                    self._here, self._measurement, inside, self._weight
+                )
             missing = visible.shape[2] - frames
             last = corrected[:, :, -1:].expand(-1, -1, missing, -1, -1)
             corrected = torch.cat((corrected, last), dim=2)

@@ -12,7 +12,9 @@ from torch import Tensor
 
 from lvis.errors import UserError
 from lvis.operators import LinearOperator
+from lvis.solvers.agreement import Agreement, MeasuredBlock
 from lvis.solvers.blocks import BlockBuffer, block_frames, repeat_last
+from lvis.solvers.consistency import Consistency
 
 STAGES = ("operator", "encode", "transformer", "decode")
 
@@ -26,12 +28,21 @@ class Solver(ABC):
         block_size: latent frames a block; 3 means 9 video frames first and 12 from then on.
         stride: x's sides are padded to multiples of this for the networks, and cropped back.
         device: where pushed frames are moved and where restored ones lie.
+        consistency: the last step of every block, see `lvis.solvers.consistency`; None leaves the
+            solver's output as it is, as the papers do.
+        tau: of `Consistency`, the expected error of this solver's output.
+        estimates: its streams need `agreement` for first estimates, with and without a last step.
+        exact: the output fits the measurement by construction, so that there is no last step.
     """
 
     name: str
     block_size: int = 3
     stride: int = 1
     device: torch.device = torch.device("cpu")
+    consistency: Consistency | None = None
+    tau: float = 0.1
+    estimates: bool = False
+    exact: bool = False
 
     @abstractmethod
     def open(
@@ -67,6 +78,9 @@ class Stream(ABC):
         timings: seconds spent a stage so far: operator, encode, transformer, decode.
         time_to_first_frame: seconds from the first push to the first restored block; None before.
         frames: restored frames so far.
+        agreement: what the stream knows of its measurement; None where nobody asks for it, on
+            latents, and for the papers' substitutes of the adjoint.
+        measured: the block that is being restored, of `agreement`.
         passes: forward passes of each network a frame, once the clip is done; only solvers that
             restore the whole clip at once count them (lvis.benchmark counts those of the others).
     """
@@ -93,12 +107,22 @@ class Stream(ABC):
         self.time_to_first_frame: float | None = None
         self.frames = 0
         self.passes: dict[str, float] = {}
+        self.agreement: Agreement | None = None
+        self.measured: MeasuredBlock | None = None
+        self._corrects = solver.consistency is not None and not solver.exact
+        known = operator.space == "pixel" and not operator.official
+        if known and (self._corrects or solver.estimates):
+            consistency = solver.consistency or Consistency(tau=solver.tau)
+            self.agreement = Agreement(self.operator, consistency)
         self._measured_size = measurement_size(operator, size)
         self._first_block, self._later_block = block_frames(solver.block_size)
         self._buffer = BlockBuffer(self._first_block, self._later_block)
         self._clip: list[Tensor] = []
         self._started: float | None = None
         self._finished = False
+
+    # where the last step is done and counted
+    agreement_stage = "operator"
 
     @abstractmethod
     def bring_to_x(self, measurement: Tensor) -> Tensor:
@@ -135,13 +159,16 @@ class Stream(ABC):
         assert not self._finished, "finish twice"
         self._finished = True
         if self._clip:
-            with self.clock("operator"):
-                visible = self.bring_to_x(torch.cat(self._clip, dim=2))
+            measurement = torch.cat(self._clip, dim=2)
             self._clip = []
-            restored = [self._restore_visible(block) for block in self._buffer.push(visible)]
+            with self.clock("operator"):
+                if self.agreement is not None:
+                    self.measured = self.agreement.clip(measurement)
+                visible = self.bring_to_x(measurement)
+            blocks = self._buffer.push(visible)
             if len(self._buffer):
-                restored.append(self._restore_visible(self._buffer.flush()))
-            return restored
+                blocks.append(self._buffer.flush())
+            return self._agreed([self._restore_visible(block) for block in blocks])
         return [self._restore(self._buffer.flush())] if len(self._buffer) else []
 
     def __enter__(self) -> Self:
@@ -171,8 +198,18 @@ class Stream(ABC):
 
     def _restore(self, measurement: Tensor) -> Tensor:
         with self.clock("operator"):
+            if self.agreement is not None:
+                self.measured = self.agreement.block(measurement)
             visible = self.bring_to_x(measurement)
         return self._restore_visible(visible)
+
+    def _agreed(self, blocks: list[Tensor]) -> list[Tensor]:
+        """The restored blocks of a whole clip, moved towards its measurement."""
+        if not self._corrects or self.measured is None:
+            return blocks
+        with self.clock("operator"):
+            video = self.measured.corrected(torch.cat(blocks, dim=2)).clamp(-1, 1)
+        return list(video.split([block.shape[2] for block in blocks], dim=2))
 
     def _restore_visible(self, visible: Tensor) -> Tensor:
         frames = visible.shape[2]
@@ -182,7 +219,15 @@ class Stream(ABC):
             block = repeat_last(visible, block_frames)
         restored = self.restore_block(block)
         with self.within("decode"):
-            restored = restored[:, :, :frames, :height, :width].clamp(-1, 1)
+            restored = restored[:, :, :frames, :height, :width]
+        if self._corrects and not self.whole_clip and self.measured is not None:
+            with self.clock(self.agreement_stage):
+                restored = self.measured.corrected(self.received(restored)).clamp(-1, 1)
+        else:
+            with self.within("decode"):
+                restored = restored.clamp(-1, 1)
+        if self.agreement is not None and not self.whole_clip:
+            self.agreement.advance(restored)
         if self.time_to_first_frame is None:
             self._first_is_there()
         self.frames += frames

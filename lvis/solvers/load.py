@@ -37,6 +37,8 @@ def load_student_solver(
     timestep: float | None = None,
     parametrization: str | None = None,
     input: str | None = None,
+    output: str | None = None,
+    strength: float = 1.0,
     block_size: int = 3,
     window: int = 21,
     sink: int = 0,
@@ -53,7 +55,7 @@ def load_student_solver(
             `_target_` that makes the transformer, such as one with random weights.
         task, vae_name: what it is wanted for; its record must not name another VAE.
         vae, text_encoder: configurations with `_target_`, instantiated here.
-        timestep, parametrization, input: None takes what the weights' record says, or the defaults
+        timestep, parametrization, input, output: None takes what the weights' record says, or the defaults
             of `StudentSolver` where it says nothing.
         pipeline: see `StudentSolver`.
         prompt_cache: folder of prompt embeddings, so that a large text encoder is loaded for new
@@ -81,8 +83,13 @@ def load_student_solver(
             f"the student {weights} was distilled with vae={record['vae']}, not vae={vae_name}; "
             f"set vae={record['vae']}"
         )
-    chosen = {"timestep": timestep, "parametrization": parametrization, "input": input}
-    recorded = {key: record[key] for key in chosen if key in record}
+    chosen = {
+        "timestep": timestep,
+        "parametrization": parametrization,
+        "input": input,
+        "output": output,
+    }
+    recorded = {key: record[key] for key in (*chosen, "tau") if key in record}
     settings = recorded | {key: value for key, value in chosen.items() if value is not None}
     decoding = {"decode_dtype": PRECISIONS[precision]} if precision != "fp32" else {}
     return StudentSolver(
@@ -94,6 +101,7 @@ def load_student_solver(
         sink=sink,
         context_pass=context_pass,
         pipeline=pipeline,
+        strength=strength,
         **settings,
     )
 

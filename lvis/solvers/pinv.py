@@ -17,6 +17,7 @@ class PinvSolver(Solver):
     """
 
     name = "pinv"
+    exact = True
 
     def __init__(self, device: str | torch.device = "cpu") -> None:
         self.device = torch.device(device)

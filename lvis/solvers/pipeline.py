@@ -138,6 +138,9 @@ class Pipelined(Stream):
             the device slow each other down, so the sum exceeds what the clip took.
     """
 
+    # after the decoder and with it, so that the next block's encoder need not wait
+    agreement_stage = "decode"
+
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._stages: CudaStages | None = None

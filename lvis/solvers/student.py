@@ -9,11 +9,22 @@ from lvis.backbone import WanTransformer
 from lvis.errors import UserError
 from lvis.operators import LinearOperator, StreamState
 from lvis.solvers.base import BlockInverse, Solver, Stream, pad_to
+from lvis.solvers.blocks import repeat_last
+from lvis.solvers.consistency import Consistency
 from lvis.solvers.one_step import student_prediction
 from lvis.solvers.pipeline import Pipelined
+from lvis.solvers.signature import (
+    CHANNELS,
+    condition,
+    latent_share,
+    noise_timestep,
+    responses,
+    shown_mask,
+)
 from lvis.vae.base import VAEState, VideoVAE
 
-INPUTS = ("lift", "pinv")
+INPUTS = ("lift", "pinv", "estimate")
+OUTPUTS = ("direct", "residual")
 
 
 class StudentSolver(Solver):
@@ -26,8 +37,13 @@ class StudentSolver(Solver):
         timestep: of the one step, [0, 1000]. The paper writes t = 0; with the flow parametrization
             that leaves z_in unchanged, so the default is the release's 522.
         parametrization: see `student_prediction`.
-        input: what is encoded, "lift" (the measurement brought to x's shape) or "pinv" (its
-            pseudo-inverse).
+        input: what is encoded, "lift" (the measurement brought to x's shape), "pinv" (its
+            pseudo-inverse) or "estimate" (`MeasuredBlock.first_estimate`, ours).
+        output: "direct", the paper's D'(z_hat), or "residual", ours:
+            x_init + strength (D'(z_hat) - D'(z_in)), in which the VAE's own error cancels; only
+            with input "estimate".
+        strength: of a residual output, in [0, 1]; 0 gives x_init.
+        tau: see `Solver`; None is 0.1, and 0.03 of a residual output.
         window, sink: latent frames the KV cache keeps; None is the whole past of a clip of 21
             latent frames.
         context_pass: a second pass over the clean latents that replaces the block's keys and
@@ -55,6 +71,9 @@ class StudentSolver(Solver):
         sink: int = 0,
         context_pass: bool = False,
         pipeline: bool = False,
+        output: str = "direct",
+        strength: float = 1.0,
+        tau: float | None = None,
     ) -> None:
         if not isinstance(pipeline, bool):
             raise UserError(f"pipeline={pipeline} must be true or false")
@@ -62,6 +81,23 @@ class StudentSolver(Solver):
             raise UserError(
                 f"input={input} is not known to the student; use one of {', '.join(INPUTS)}"
             )
+        if output not in OUTPUTS:
+            raise UserError(f"output={output} is not known; use one of {', '.join(OUTPUTS)}")
+        if output == "residual" and input != "estimate":
+            raise UserError("a residual output changes x_init; set solver.input=estimate")
+        if not 0 <= strength <= 1:
+            raise UserError(f"strength={strength} is out of range; use a number from 0 to 1")
+        if strength != 1 and output != "residual":
+            raise UserError(
+                f"strength={strength} is for students with a residual output; leave it at 1"
+            )
+        self.output, self.strength = output, strength
+        self.tau = (0.03 if output == "residual" else 0.1) if tau is None else tau
+        self.estimates = input == "estimate"
+        # whether the transformer sees the operator beside the latents, `lvis.solvers.signature`
+        self.conditioned = transformer.in_channels == vae.latent_channels + CHANNELS
+        if self.conditioned and input != "estimate":
+            raise UserError("this student sees the operator; set solver.input=estimate")
         self.transformer = transformer.eval()
         self.vae = vae.eval()
         self.embed_text = embed_text
@@ -84,7 +120,10 @@ class StudentSolver(Solver):
         batch: int = 1,
     ) -> Stream:
         """See `Solver.open`; the student draws nothing, so `seed` changes nothing."""
-        kind = PipelinedStudentStream if self.pipeline else StudentStream
+        # frames that the next block's measurement reads again cannot be in work still
+        agrees = self.consistency is not None or self.estimates
+        overlaps = self.pipeline and not (agrees and operator.has_past)
+        kind = PipelinedStudentStream if overlaps else StudentStream
         return kind(self, operator, size, prompt, batch)
 
 
@@ -104,6 +143,12 @@ class StudentStream(Stream):
         self._encoder_state: VAEState = None
         self._decoder_state: VAEState = None
         self._inverse: Callable[[Tensor], Tensor] | None = None
+        if solver.estimates and self.agreement is None:
+            raise UserError(
+                "a student with input=estimate needs an operator on pixels with its exact adjoint"
+            )
+        self.whole_clip = self.whole_clip or (solver.estimates and not operator.streamable)
+        self._bands: Tensor | None = None
         if inverts:
             self._inverse = self.operator.pinv if self.whole_clip else BlockInverse(self.operator)
         height, width = self.padded_size
@@ -119,6 +164,10 @@ class StudentStream(Stream):
         )
 
     def bring_to_x(self, measurement: Tensor) -> Tensor:
+        if self.solver.estimates:
+            assert self.measured is not None
+            self._describe()
+            return self.measured.first_estimate()
         if self._inverse is not None:
             return self._inverse(measurement)
         return self._lift(measurement)
@@ -135,19 +184,33 @@ class StudentStream(Stream):
             clean = self._predict(self.received(latents))
         # lines 17 to 19
         with self.clock("decode"):
-            restored, self._decoder_state = vae.decode_block(
-                self.received(clean), self._decoder_state
+            clean = self.received(clean)
+            if self.solver.output == "direct":
+                restored, self._decoder_state = vae.decode_block(clean, self._decoder_state)
+                return restored.float()
+            both, self._decoder_state = vae.decode_block(
+                torch.cat((clean, latents)), self._decoder_state
             )
-            return restored.float()
+            changed, unchanged = both.float().chunk(2)
+            return padded + self.solver.strength * (changed - unchanged)
 
     def _predict(self, latents: Tensor) -> Tensor:
         solver = self.solver
-        timestep = torch.full((latents.shape[0],), solver.timestep, device=latents.device)
-        commit = not solver.context_pass
-        velocity = solver.transformer.step(latents, timestep, self.cache, commit=commit)
+        # with the operator's channels, the noise level takes the place of the timestep
+        known = solver.conditioned and self.operator.known
+        noise = noise_timestep(self.operator.noise_std)
+        level = noise if solver.conditioned else solver.timestep
+        observed = self._observed() if known else None
+        timestep = torch.full((latents.shape[0],), level, device=latents.device)
+
+        def seen(video: Tensor) -> Tensor:
+            return condition(video, self._bands, observed) if solver.conditioned else video
+
+        step, commit = solver.transformer.step, not solver.context_pass
+        velocity = step(seen(latents), timestep, self.cache, commit=commit)
         clean = student_prediction(latents, velocity, timestep, solver.parametrization)
         if solver.context_pass:
-            solver.transformer.step(clean, torch.zeros_like(timestep), self.cache, commit=True)
+            step(seen(clean), torch.zeros_like(timestep), self.cache, commit=True)
         return clean
 
     def _lift(self, measurement: Tensor) -> Tensor:
@@ -159,6 +222,29 @@ class StudentStream(Stream):
         visible = here.lift(measurement)
         self._operator_state = self.operator.advance(self._operator_state, visible)
         return visible
+
+    def _describe(self) -> None:
+        """The operator's signature, once per stream."""
+        if self._bands is not None or not self.solver.conditioned or not self.operator.known:
+            return
+        gamma = Consistency().gamma(self.operator)
+        shape = (self.batch, 3, self._first_block, *self.size)
+        self._bands = responses(self.operator, gamma, shape)[None]
+
+    def _observed(self) -> Tensor | None:
+        """The share of each latent cell of this block that a mask shows, (B or 1, 1, t, h, w)."""
+        assert self.measured is not None
+        known = self.measured.measurement.shape[2]
+        missing = shown_mask(self.measured.here, (self.batch, 3, known, *self.size))
+        if missing is None:
+            return None
+        begins = self.frames == 0
+        count = self._first_block if begins else self._later_block
+        missing = missing.to(self.device).expand(-1, -1, known, -1, -1)
+        if self.whole_clip:
+            missing = missing[:, :, self.frames : self.frames + count]
+        missing = pad_to(repeat_last(missing, count), self.padded_size)
+        return 1 - latent_share(missing, begins)
 
     def _mask_latents(self, latents: Tensor) -> Tensor:
         """Inpainting in latent space: the mask acts on z_in = E'(x)."""

@@ -7,6 +7,7 @@ from lvis.distill import objective
 from lvis.distill.settings import Settings
 from lvis.errors import UserError
 from lvis.operators import Downsampling, Inpainting
+from lvis.solvers.signature import latent_share
 
 
 def test_prior_loss_has_the_gradient_it_was_given():
@@ -39,9 +40,9 @@ def test_latent_share_counts_the_pixels_a_cell_covers():
     expected[0, 0, 0, 0, 0] = 1
     expected[0, 0, 1, 0, 1] = 0.5
     expected[0, 0, 2, 1, 0] = 0.125
-    assert torch.equal(objective.latent_share(missing), expected)
+    assert torch.equal(latent_share(missing), expected)
     # one mask for all frames stays one
-    assert objective.latent_share(missing[:, :, :1]).shape == (1, 1, 1, 2, 2)
+    assert latent_share(missing[:, :, :1]).shape == (1, 1, 1, 2, 2)
 
 
 def test_warm_up_ramps_or_gates():

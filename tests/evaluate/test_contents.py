@@ -1,5 +1,6 @@
 """A row is of what a path holds when it is evaluated, and not of the path."""
 
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,7 @@ def draw_mask(path: Path, columns: int) -> None:
 def write_clip(path: Path, seed: int) -> Path:
     path.parent.mkdir(exist_ok=True)
     generator = np.random.default_rng(seed)
-    with VideoWriter(path, 16) as writer:
+    with VideoWriter(path, Fraction(16)) as writer:
         for _ in range(5):
             writer.write(generator.integers(0, 255, (4, 4, 3), np.uint8).repeat(8, 0).repeat(8, 1))
     return path

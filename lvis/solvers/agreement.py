@@ -1,0 +1,149 @@
+"""A stream's knowledge of its measurement: what each block must agree with, and how far.
+
+One object per stream holds the operator's state, made of the frames that were given out, and the
+uncertainty of those frames. Solvers read it for first estimates and inner corrections; the stream
+itself uses it for the last step.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from lvis.operators import LinearOperator, StreamState
+from lvis.solvers import tracking
+from lvis.solvers.blocks import BlockBuffer, block_frames
+from lvis.solvers.consistency import Consistency
+from lvis.solvers.estimate import keeps_pixels, starting_point
+from lvis.solvers.shrinkage import without_noise
+
+# expected errors of a first estimate: where the past is tracked, and elsewhere
+START_TAU_TRACKED = 0.1
+START_TAU = 0.3
+# of tau, where y is the pixels themselves: its noise would come back whole with every pixel
+PIXEL_SHARE = 1 / 3
+
+
+@dataclass(frozen=True)
+class MeasuredBlock:
+    """The measurement of one block, with what earlier frames contribute taken away.
+
+    Attributes:
+        operator: of the stream.
+        here: A on the frames of this block.
+        measurement: y_n - offset.
+        weight: of the measurement over a restored block, `gamma` or gains.
+        start: of the measurement over a first estimate.
+    """
+
+    operator: LinearOperator
+    here: LinearOperator
+    measurement: Tensor
+    weight: float | tracking.Gains
+    start: float | tracking.Gains
+
+    def corrected(self, video: Tensor) -> Tensor:
+        """`video` (B, 3, T_n, H, W) moved towards the measurement, not clamped."""
+        return self._moved(video, self.weight)
+
+    def first_estimate(self) -> Tensor:
+        """x_init in [-1, 1]: the best estimate without a network."""
+        start = starting_point(self.here, self.measurement)
+        if keeps_pixels(self.here):
+            # the measurement's own noise stands in its pixels; nothing else is known of them
+            return without_noise(start, self.here.noise_std).clamp(-1, 1)
+        return self._moved(start, self.start).clamp(-1, 1)
+
+    def _moved(self, video: Tensor, weight: float | tracking.Gains) -> Tensor:
+        measurement = self.measurement.to(video)
+        if not isinstance(weight, tracking.Gains):
+            return self.here.prox(video, measurement, weight)
+        residual = measurement - self.here(video)
+        return video + tracking.correct(self.operator, self.here, weight, residual)
+
+
+class Agreement:
+    """See the module. Not for operators on latents.
+
+    Args:
+        operator: realised.
+        consistency: tau and the floor.
+    """
+
+    def __init__(self, operator: LinearOperator, consistency: Consistency) -> None:
+        self.operator = operator
+        self.consistency = consistency
+        self.state: StreamState | None = None
+        self.tracked = tracking.tracks(operator)
+        self._covariance: Tensor | None = None
+        self._gains: tracking.Gains | None = None
+
+    def block(self, measurement: Tensor) -> MeasuredBlock:
+        """The next block (B, 3, T_n, H_y, W_y) of the measurement.
+
+        Raises:
+            UserError: an operator that reads the future.
+        """
+        frames = measurement.shape[2]
+        here, offset = self.operator.block(self.state, frames)
+        rest = measurement - offset.to(measurement)
+        if self.tracked:
+            # what is given out is at least as sure as the first estimate
+            self._gains = self._gained(frames, START_TAU_TRACKED)
+            weight = self._gained(frames, self.consistency.tau)
+            return MeasuredBlock(self.operator, here, rest, weight, self._gains)
+        return MeasuredBlock(self.operator, here, rest, *self._gammas(self.state, frames))
+
+    def _gained(self, frames: int, tau: float) -> tracking.Gains:
+        seen = self.state.frames if self.state else 0
+        consistency = replace(self.consistency, tau=tau)
+        return tracking.gains(self.operator, seen, frames, consistency, self._covariance)
+
+    def _gammas(self, state: StreamState | None, frames: int) -> tuple[float, float]:
+        last, start = self.consistency, replace(self.consistency, tau=START_TAU)
+        if keeps_pixels(self.operator):
+            last = replace(last, tau=PIXEL_SHARE * last.tau)
+        gammas = [one.gamma(self.operator, state, frames) for one in (last, start)]
+        return gammas[0], gammas[1]
+
+    def advance(self, given_out: Tensor) -> None:
+        """The block's frames (B, 3, T_n, H, W) as they were given out."""
+        self.state = self.operator.advance(self.state, given_out)
+        if self._gains is not None:
+            self._covariance = self._gains.after
+
+    def clip(self, measurement: Tensor) -> MeasuredBlock:
+        """A whole clip as one block, for operators or solvers that do not stream."""
+        gammas = self._gammas(None, measurement.shape[2])
+        return MeasuredBlock(self.operator, self.operator, measurement, *gammas)
+
+
+def blocks_of(
+    operator: LinearOperator, measurement: Tensor, consistency: Consistency, block_size: int
+) -> list[tuple[MeasuredBlock, Tensor]]:
+    """All blocks of a clip with their first estimates, as a stream sees them in training.
+
+    What a block's past gave out is taken to be its first estimate. An operator that reads the
+    future is one block.
+    """
+    agreement = Agreement(operator, consistency)
+    if not operator.streamable:
+        block = agreement.clip(measurement)
+        return [(block, block.first_estimate())]
+    buffer = BlockBuffer(*block_frames(block_size))
+    parts = buffer.push(measurement)
+    found = []
+    for part in [*parts, buffer.flush()] if len(buffer) else parts:
+        block = agreement.block(part)
+        estimate = block.first_estimate()
+        agreement.advance(estimate)
+        found.append((block, estimate))
+    return found
+
+
+def corrected_clip(blocks: list[MeasuredBlock], video: Tensor) -> Tensor:
+    """A whole clip (B, 3, T, H, W) moved towards the measurements of its blocks."""
+    lengths = [block.measurement.shape[2] for block in blocks]
+    parts = video.split(lengths, dim=2)
+    moved = [block.corrected(part) for block, part in zip(blocks, parts, strict=True)]
+    return torch.cat(moved, dim=2)

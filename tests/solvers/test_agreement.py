@@ -1,0 +1,172 @@
+"""The last step: outputs agree with the measurement, and errors of the past do not grow."""
+
+import pytest
+import torch
+
+from lvis.errors import UserError
+from lvis.operators import (
+    Composition,
+    Downsampling,
+    GaussianBlur,
+    Identity,
+    Inpainting,
+    TemporalAverage,
+    Unknown,
+    compose,
+)
+from lvis.solvers import tracking
+from lvis.solvers.agreement import Agreement, blocks_of, corrected_clip
+from lvis.solvers.consistency import Consistency, consistency_of
+from lvis.solvers.estimate import infill, starting_point
+from lvis.solvers.shrinkage import without_noise
+
+
+def scene(frames: int = 33, side: int = 48) -> torch.Tensor:
+    """A textured square that moves over a slope, (1, 3, T, side, side)."""
+    generator = torch.Generator().manual_seed(1)
+    slope = torch.linspace(-0.6, 0.6, side).expand(side, side)
+    texture = torch.rand(16, 16, generator=generator) - 0.5
+    video = slope.expand(1, 3, frames, side, side).clone()
+    for frame in range(frames):
+        left = 2 + frame % 24
+        video[:, :, frame, 10:26, left : left + 16] = texture
+    return video
+
+
+def psnr(restored: torch.Tensor, clean: torch.Tensor) -> float:
+    return float(10 * torch.log10(4 / (restored - clean).square().mean()))
+
+
+def eight_bits(video: torch.Tensor) -> torch.Tensor:
+    return ((video.clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1
+
+
+OPERATORS = {
+    "mask": Inpainting(0.5),
+    "blur": GaussianBlur(size=21, sigma=2.0),
+    "downsampling": Downsampling(4, "cubic"),
+    "mean": TemporalAverage(7),
+    "downsampled mean": compose(Downsampling(4), TemporalAverage(7)),
+    "blurred mean": compose(GaussianBlur(size=21, sigma=2.0), TemporalAverage(4)),
+    "masked mean": compose(Inpainting(0.5), TemporalAverage(3)),
+}
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_the_last_step_brings_any_estimate_nearer_to_measurement_and_truth(name):
+    x = scene()
+    operator = OPERATORS[name].realise(x.shape, torch.Generator().manual_seed(0))
+    y = eight_bits(operator(x))
+    consistency = Consistency(tau=0.1)
+    blocks = [block for block, _ in blocks_of(operator, y, consistency, 3)]
+    estimate = x + 0.1 * torch.randn(x.shape, generator=torch.Generator().manual_seed(2))
+    corrected = corrected_clip(blocks, estimate)
+    assert (operator(corrected) - y).square().mean() < 0.5 * (
+        operator(estimate) - y
+    ).square().mean()
+    assert psnr(corrected, x) > psnr(estimate, x)
+
+
+def test_under_noise_the_measurement_is_not_copied():
+    x = scene(9)
+    operator = Identity(0.1)
+    y = operator.measure(x, torch.Generator().manual_seed(0))
+    block = Agreement(operator, Consistency(tau=0.1)).block(y)
+    assert psnr(block.corrected(x), x) > psnr(y, x) + 6
+
+
+@pytest.mark.parametrize("name", ["mean", "downsampled mean", "blurred mean", "masked mean"])
+@pytest.mark.parametrize("noise", [0.0, 0.02])
+def test_a_stream_of_first_estimates_does_not_drift(name, noise):
+    x = scene(97)
+    operator = OPERATORS[name].realise(x.shape, torch.Generator().manual_seed(0))
+    y = operator(x)
+    y = eight_bits(y + noise * torch.randn(y.shape, generator=torch.Generator().manual_seed(3)))
+    operator.noise_std = noise
+    restored = torch.cat([e for _, e in blocks_of(operator, y, Consistency(), 3)], dim=2)
+    middle, last = (
+        psnr(restored[:, :, part], x[:, :, part]) for part in (slice(33, 57), slice(73, 97))
+    )
+    assert last > middle - 1
+
+
+def test_a_past_taken_as_exact_drifts():
+    """What the covariance is for: without it the same stream gets worse."""
+    x = scene(97)
+    operator = TemporalAverage(7, noise_std=0.02)
+    y = operator.measure(x, torch.Generator().manual_seed(0))
+    agreement, naive = Agreement(operator, Consistency()), []
+    state = None
+    for part in [y[:, :, :9], *y[:, :, 9:].split(12, dim=2)]:
+        here, offset = operator.block(state, part.shape[2])
+        naive.append(here.pinv(part - offset))
+        state = operator.advance(state, naive[-1])
+    tracked = []
+    for part in [y[:, :, :9], *y[:, :, 9:].split(12, dim=2)]:
+        tracked.append(agreement.block(part).first_estimate())
+        agreement.advance(tracked[-1])
+    last = slice(85, 97)
+    tracked_psnr = psnr(torch.cat(tracked, 2)[:, :, last], x[:, :, last])
+    assert tracked_psnr > psnr(torch.cat(naive, 2)[:, :, last], x[:, :, last]) + 2
+
+
+def test_gains_of_the_first_block_are_the_proximal_map():
+    x = scene(9)
+    for name in ("mean", "downsampled mean"):
+        operator = OPERATORS[name]
+        block = Agreement(operator, Consistency(tau=0.1)).block(operator(x))
+        assert isinstance(block.weight, tracking.Gains)
+        gamma = Consistency(tau=0.1).gamma(operator)
+        expected = operator.prox(0 * x, operator(x), gamma)
+        assert torch.allclose(block.corrected(0 * x), expected, atol=2e-3)
+
+
+def test_masks_that_move_are_not_tracked_but_streamed():
+    moving = compose(Inpainting(0.5, per_frame=True), TemporalAverage(3))
+    assert isinstance(moving, Composition) and not tracking.tracks(moving)
+    assert tracking.tracks(compose(Inpainting(0.5), TemporalAverage(3)))
+    assert not tracking.tracks(GaussianBlur())
+
+
+def test_an_unknown_operator_leaves_the_estimate():
+    x = scene(9)
+    block = Agreement(Unknown(), Consistency()).block(0 * x)
+    assert torch.equal(block.corrected(x), x)
+
+
+def test_infill_is_better_than_grey_and_keeps_what_was_observed():
+    x = scene(5)
+    mask = Inpainting(0.5).realise(x.shape, torch.Generator().manual_seed(0))
+    filled = starting_point(mask, mask(x))
+    observed = mask.observed(x.shape).expand_as(x)
+    assert torch.equal(filled[observed], x[observed])
+    assert psnr(filled, x) > psnr(mask(x), x) + 5
+
+
+def test_infill_reaches_into_large_holes():
+    video = torch.full((1, 3, 1, 64, 64), 0.5)
+    missing = torch.zeros(1, 1, 1, 64, 64)
+    missing[..., 8:56, 8:56] = 1
+    assert torch.allclose(infill(video * (1 - missing), missing), video, atol=1e-4)
+
+
+def test_shrinkage_takes_noise_and_leaves_clean_video():
+    x = scene(9)
+    noisy = x + 0.1 * torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
+    assert psnr(without_noise(noisy, 0.1), x) > psnr(noisy, x) + 5
+    assert torch.equal(without_noise(x, 0.0), x)
+    assert psnr(without_noise(x, 0.002), x) > 50
+
+
+@pytest.mark.parametrize("size", [(8, 8), (9, 13), (31, 50)])
+def test_shrinkage_keeps_any_size_and_a_constant(size):
+    video = torch.full((2, 3, 5, *size), 0.3)
+    assert torch.allclose(without_noise(video, 0.05), video, atol=1e-5)
+
+
+def test_choices_are_checked():
+    assert consistency_of("none") is None
+    with pytest.raises(UserError, match="consistency=exact is not known"):
+        consistency_of("exact")
+    with pytest.raises(UserError, match="tau=0"):
+        consistency_of("prox", tau=0)
