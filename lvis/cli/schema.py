@@ -45,7 +45,7 @@ _OF_A_CALL = ConfigDict(coerce_numbers_to_str=True)
 class Keys(BaseModel):
     """A group of a configuration; keys that it does not name belong to others."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, coerce_numbers_to_str=True)
 
 
 def conform(schema: type[Schema], node: DictConfig, prefix: str) -> Schema:

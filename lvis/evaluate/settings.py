@@ -14,6 +14,8 @@ Side = Annotated[Whole, Field(ge=WINDOW)]
 
 
 class ClipKeys(Keys):
+    name: str
+    source: str | list[str]
     count: Count | None
     frames: Count
     size: Annotated[list[Side], Field(min_length=2, max_length=2)]
@@ -26,7 +28,16 @@ class ProcessKeys(Keys):
     count: Count
 
 
+class CompareKeys(Keys):
+    method: str | None
+    vae: str | None
+    label: str | None
+
+
 class EvaluateKeys(Keys):
+    label: str
+    prompt: str
+    output: str
     seed: CountOrNone
     confidence: Annotated[Number, Field(gt=0, lt=1)]
 
@@ -39,6 +50,7 @@ def check(cfg: DictConfig) -> None:
     """
     conform(EvaluateKeys, cfg, "")
     conform(ClipKeys, cfg.clips, "clips")
+    conform(CompareKeys, cfg.compare_with, "compare_with")
     process = conform(ProcessKeys, cfg.process, "process")
     if process.rank >= process.count:
         raise UserError(

@@ -5,11 +5,14 @@ with `model=tiny` runs one real step on this CPU and puts what was measured besi
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from omegaconf import DictConfig
+from torch._subclasses.fake_tensor import DataDependentOutputException
 
 from lvis.cli.config import entry, plain
 from lvis.cli.progress import console
@@ -34,7 +37,7 @@ from lvis.plan.operations import by, hours, step_operations
 from lvis.plan.report import FORMAT, Plan, markdown, show
 from lvis.plan.step import TEXT, Step, run_step, transformer_activations
 from lvis.provenance import code_version, today
-from lvis.train.command import check as check_training
+from lvis.train.settings import check_values
 
 
 def plan(cfg: DictConfig) -> Plan:
@@ -43,7 +46,7 @@ def plan(cfg: DictConfig) -> Plan:
     Raises:
         UserError: a key out of its range, an unknown GPU or strategy.
     """
-    check_training(cfg)
+    check_values(cfg)
     check_keys(cfg)
     settings = settings_from(cfg)
     strategy = strategy_of(cfg.trainer.strategy, cfg.devices)
@@ -53,7 +56,7 @@ def plan(cfg: DictConfig) -> Plan:
     video, latents = shapes(cfg, losses)
     realise(losses, video, latents)
     encoder = None if cfg.distill.prompt_cache else without_storage(cfg.model.text_encoder)
-    with within(mode):
+    with within(mode), countable(cfg.task.name):
         step = run_step(losses, video, strategy.share)
         kept = {
             checkpointing: transformer_activations(losses, latents, checkpointing)
@@ -154,6 +157,18 @@ def memory(
         "peak_bytes": peak,
         "fits": {str(size // GB): peak <= size for size in MEMORY_CLASSES},
     }
+
+
+@contextmanager
+def countable(task: str) -> Iterator[None]:
+    """Raises UserError where an operator's work depends on values, which a plan does not have."""
+    try:
+        yield
+    except DataDependentOutputException as error:
+        raise UserError(
+            f"task={task} iterates until it converges, which cannot be counted beforehand: plan another task; the "
+            "networks' part is the same"
+        ) from error
 
 
 def check_keys(cfg: DictConfig) -> None:

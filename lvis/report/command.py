@@ -6,15 +6,36 @@ keys are in conf/report.yaml.
 
 import shlex
 from pathlib import Path
+from typing import Annotated, Literal
 
 from omegaconf import DictConfig
+from pydantic import Field
 
 import lvis
 from lvis.cli.config import entry
 from lvis.cli.progress import say
-from lvis.errors import UserError
+from lvis.cli.schema import CountOrNone, Keys, Number, conform
 from lvis.report.page import PageSettings, write_page
 from lvis.report.results import load
+
+
+class ReportKeys(Keys):
+    """The keys of `conf/report.yaml`."""
+
+    results: str
+    output: str
+    report: Literal["page", "wandb"]
+    title: str
+    reference: str
+    confidence: Annotated[Number, Field(gt=0, lt=1)]
+    media: CountOrNone
+
+
+class WandbKeys(Keys):
+    """Those of `wandb`."""
+
+    project: str
+    entity: str | None
 
 
 def report(cfg: DictConfig) -> Path:
@@ -49,12 +70,8 @@ def check(cfg: DictConfig) -> None:
     Raises:
         UserError: names the key, its value and the fix.
     """
-    if cfg.report not in ("page", "wandb"):
-        raise UserError(f"report={cfg.report} is unknown; use page or wandb")
-    if not 0 < cfg.confidence < 1:
-        raise UserError(f"confidence={cfg.confidence} is out of range; use 0.95 or another in 0..1")
-    if cfg.media < 0:
-        raise UserError(f"media={cfg.media} is negative; use 0 for no videos")
+    conform(ReportKeys, cfg, "")
+    conform(WandbKeys, cfg.wandb, "wandb")
 
 
 main = entry("report")(report)

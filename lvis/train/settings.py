@@ -54,7 +54,18 @@ class TrainKeys(Keys):
 
 
 def check(cfg: DictConfig) -> None:
-    """The command's, `trainer`'s and part of `distill`'s keys, and that this machine can do what they say.
+    """`check_values`, and that this machine and this job can do what they say.
+
+    Raises:
+        UserError: names the key, its value and the fix.
+    """
+    trainer = check_values(cfg)
+    check_devices(trainer)
+    check_slurm(trainer)
+
+
+def check_values(cfg: DictConfig) -> TrainerKeys:
+    """The command's, `trainer`'s and part of `distill`'s keys, on whatever machine.
 
     Raises:
         UserError: names the key, its value and the fix.
@@ -73,8 +84,7 @@ def check(cfg: DictConfig) -> None:
             f"distill.frames={distill.frames} does not fill blocks of {distill.block_size} latent "
             f"frames: use {step - 3}, {2 * step - 3}, {3 * step - 3}, ..."
         )
-    check_devices(trainer)
-    check_slurm(trainer)
+    return trainer
 
 
 def check_devices(trainer: TrainerKeys) -> None:

@@ -148,6 +148,8 @@ def test_every_preset_names_metrics_that_exist(protocol):
         ("clips.frames=0", "clips.frames=0"),
         ("clips.size=[8,32]", r"clips.size=\[8,32\] must be greater than or equal to 11"),
         ("clips.size=[a,32]", r"clips.size=\[a,32\] must be a whole number"),
+        ("compare_with.label=[[1,2],[3]]", "compare_with.label=.* must be text"),
+        ("label=[a]", "label=.* must be text"),
         ("clips.pictures=1.5", "clips.pictures=1.5 must be a whole number"),
         ("clips.source=[]", "clips.source"),
         ("clips.source=[nowhere]", "nowhere does not exist"),

@@ -124,3 +124,13 @@ def test_strategies_by_lightnings_names():
     assert strategy_of("ddp_find_unused_parameters_true", 8).name == "ddp"
     with pytest.raises(UserError, match="devices=2"):
         strategy_of("single_device", 2)
+
+
+def test_a_plan_for_gpus_needs_none():
+    assert planned("trainer=fsdp", "devices=8")["memory"]["peak_bytes"] > 0
+
+
+def test_an_operator_that_iterates_is_one_sentence():
+    """Found by tests/fuzz."""
+    with pytest.raises(UserError, match="task=sr_plus iterates until it converges"):
+        planned("task=sr_plus")

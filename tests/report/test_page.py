@@ -113,7 +113,15 @@ def test_a_phone_need_not_scroll_sideways(page, browser, width):
 
 
 @pytest.mark.parametrize(
-    "override", ["report=pdf", "confidence=1.5", "media=-1", "results=nowhere"]
+    "override",
+    [
+        "report=pdf",
+        "confidence=1.5",
+        "media=-1",
+        "results=nowhere",
+        "results=null",
+        "results=[a,b]",
+    ],
 )
 def test_values_out_of_range_are_refused(tmp_path, override):
     overrides = [f"results={write_results(tmp_path / 'r', [row('pinv', 'a', 20)])}", override]
