@@ -1,6 +1,6 @@
 """What the solver is given, block by block: a measurement, read or made from a clean clip."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lvis.data.frames import FrameSource
 from lvis.errors import UserError
 from lvis.operators import Inpainting, LinearOperator, StreamState
 from lvis.solvers.base import BlockInverse
@@ -103,7 +102,7 @@ class FrameQueue:
         return waiting[:, :, :count]
 
 
-def blocks_of(source: FrameSource, block_size: int, whole: bool) -> Iterator[np.ndarray]:
+def blocks_of(source: Iterable[np.ndarray], block_size: int, whole: bool) -> Iterator[np.ndarray]:
     """The source's frames, uint8 (T, H, W, 3), in the solver's blocks; `whole`: all at once.
 
     Raises:
