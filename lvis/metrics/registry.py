@@ -78,6 +78,7 @@ _ALL = (
     Metric(
         "lpips_alex_spatial", "LPIPS, AlexNet, spatial", LOWER, 0.0, INFINITY, network="alexnet"
     ),
+    Metric("vgg_hed_distance", "VGG-HED distance", LOWER, 0.0, INFINITY, network="vgg_hed"),
     Metric("fid_inception_every5", "FID", LOWER, 0.0, INFINITY, of=SET, network="inception"),
     Metric("fvd_i3d_16f", "FVD, 16 frames", LOWER, 0.0, INFINITY, of=SET, network="i3d"),
     Metric("fvd_i3d_clip_224", "FVD, whole clip", LOWER, 0.0, INFINITY, of=SET, network="i3d"),

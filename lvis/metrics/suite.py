@@ -20,6 +20,7 @@ from lvis.metrics.speed import Clock, speed
 from lvis.metrics.ssim import SSIM, WINDOW, ssim_frames
 from lvis.metrics.temporal import flicker_high_band, flicker_static, frame_difference_error
 from lvis.metrics.vbench import VBench
+from lvis.metrics.vgg_hed import VGGHED, weights_file
 from lvis.metrics.weights import network_file
 
 _FULL_SHA256 = 64
@@ -88,7 +89,7 @@ class Suite:
         """The metrics of pixels: (1, 3, T, H, W) in [-1, 1] twice."""
         scores = Scores()
         for one in self.metrics:
-            if one.of == CLIP and one.name in _PIXELS | _LPIPS:
+            if one.of == CLIP and one.name in _PIXELS | _DISTANCES:
                 scores.take(self.column(one), partial(self._pixels, one, video, reference))
         return scores
 
@@ -122,7 +123,7 @@ class Suite:
         return clip_features(name, self._network(name, one.network), video, clip)
 
     def _pixels(self, one: Metric, video: Tensor, reference: Tensor) -> float:
-        if one.name in _LPIPS:
+        if one.name in _DISTANCES:
             network = self._network(one.name, str(one.network))
             return network(video, reference).mean().item()
         return _PIXEL_METRICS[one.name](video, reference)
@@ -140,6 +141,8 @@ class Suite:
 
     def _load(self, name: str, part: str) -> nn.Module:
         node = self._nodes.get(part, {})
+        if name == _VGG_HED:
+            return VGGHED(weights_file(node))
         path = network_file(part, node)
         if name in _LPIPS:
             return LPIPS(name, path)
@@ -170,3 +173,5 @@ _PIXEL_METRICS: dict[str, Callable[[Tensor, Tensor], float]] = {
 }
 _PIXELS = frozenset(_PIXEL_METRICS)
 _LPIPS = frozenset({"lpips_vgg_224", "lpips_alex", "lpips_alex_spatial"})
+_VGG_HED = "vgg_hed_distance"
+_DISTANCES = _LPIPS | {_VGG_HED}
