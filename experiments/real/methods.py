@@ -48,7 +48,7 @@ def restore(
         if missing is None:
             raise UserError(f"infill needs a mask, and task={cell.task} has none")
         return infill(measurement, 1 - missing)
-    if method == "admm_tv":
+    if method == "admm_tv" and not overrides:
         weight = tv_weight(cell)
         overrides = (f"solver.tv_weight={weight}", f"solver.rho={30 * weight}")
     solver = restorer(method, cell, () if method == "pinv" else tuple(overrides)).solver

