@@ -1,6 +1,6 @@
 """ADMM-TV's weight per task and noise: python experiments/real/tune.py --videos DIR --clips NAME ...
 
-The best mean PSNR of three weights, on the middle 64x112 pixels of 9 frames of clips scaled to 128x224, which must not
+The best mean PSNR of three weights, and of quarters or fourfolds of the outermost while that is the best, on the middle 64x112 pixels of 9 frames of clips scaled to 128x224, which must not
 be those of the test. Writes tv_weights.json beside this file.
 """
 
@@ -21,7 +21,7 @@ from real.measurements import NOISES, TASKS, cells, find_clips, measure, read_cl
 from real.methods import TV_WEIGHTS, operator_of, restore  # noqa: E402
 
 FRAMES = 9
-# masks and denoising see the noise as it is; the others' small singular values bear less smoothing
+MOST_FURTHER = 2
 CANDIDATES = {
     "0": (3e-5, 3e-4, 3e-3),
     "0.02": (5e-4, 2e-3, 8e-3),
