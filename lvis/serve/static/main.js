@@ -11,6 +11,7 @@ const WEBCAM_RATE = 10;
 const ROOM = 256 * 2 ** 20; // bytes ahead of the shown frame; beyond, the server is not asked for more
 
 const stage = new Stage(part("picture"), part("slice"));
+stage.onshown = shown;
 const labels = {
   click: "click to first picture",
   first: "first block restored after",
@@ -30,7 +31,7 @@ const say = (sentence) => (part("status").textContent = sentence);
 
 function fail(sentence) {
   part("error").hidden = !sentence;
-  part("error").textContent = sentence ? sentence[0].toUpperCase() + sentence.slice(1) : "";
+  part("error").textContent = sentence?.replace(/^[a-z]+(?= )/, (word) => word[0].toUpperCase() + word.slice(1)) ?? "";
   if (sentence) say("");
 }
 
@@ -161,9 +162,7 @@ function frame(now) {
   if (!clock) return;
   const wanted = clock.tick(now / 1000);
   if (wanted < 0) return;
-  const before = stage.shown;
   stage.show(wanted).catch(() => stopped("a picture of the server could not be decoded; start again"));
-  if (stage.shown !== before) shown(stage.shown);
 }
 
 function shown(frameNumber) {

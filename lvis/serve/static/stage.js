@@ -73,6 +73,7 @@ export class Stage {
     this.pair = pair;
     this.shown = number;
     this.draw();
+    this.onshown?.(number);
   }
 
   decode(number) {

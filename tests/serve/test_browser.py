@@ -1,0 +1,234 @@
+"""The page in a real Chromium: what a visitor does, and that the console stays empty."""
+
+import os
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lvis.data.video import VideoWriter
+from lvis.serve.app import make_app
+from lvis.serve.command import bound
+
+from .conftest import settings_of
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="Chromium and chromedriver are missing"),
+]
+PATIENCE = 30  # seconds, on a machine that does other things too
+
+
+@pytest.fixture(scope="module")
+def address(menu) -> Iterator[str]:
+    """A server on a free port of this machine."""
+    import uvicorn
+
+    listening = bound("127.0.0.1", 0)
+    app = make_app(settings_of(sample_frames=93), menu)
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws_max_size=2**22))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    yield f"http://127.0.0.1:{listening.getsockname()[1]}/"
+    server.should_exit = True
+    thread.join(20)
+
+
+@pytest.fixture
+def browser(address):
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for flag in (
+        *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"),
+        *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
+        "--window-size=1280,1000",
+    ):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    driver.get(address)
+    until(driver, "return document.querySelectorAll('#choices button').length >= 3")
+    yield driver
+    bad = [entry["message"] for entry in driver.get_log("browser") if entry["level"] == "SEVERE"]
+    driver.quit()
+    assert [line for line in bad if "400 (Bad Request)" not in line] == []
+
+
+def until(driver, script: str):  # noqa: ANN001, ANN201
+    """Wait until the script returns something, and return it."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        if found := driver.execute_script(script):
+            return found
+        time.sleep(0.1)
+    state = "return [document.querySelector('#status').textContent, error.textContent]"
+    raise AssertionError(f"{script}: {driver.execute_script(state)}")
+
+
+def click(driver, name: str) -> None:  # noqa: ANN001
+    driver.find_element("id", name).click()
+
+
+def choose(driver, name: str, value: str) -> None:  # noqa: ANN001
+    from selenium.webdriver.support.ui import Select
+
+    Select(driver.find_element("id", name)).select_by_value(value)
+
+
+def start(driver, solver: str = "pinv") -> None:  # noqa: ANN001
+    choose(driver, "solver", solver)
+    click(driver, "start")
+
+
+def finished(driver) -> str:  # noqa: ANN001
+    return until(driver, "return !document.querySelector('#result').hidden && command.textContent")
+
+
+def level(driver, left: float, top: float) -> list[int]:  # noqa: ANN001
+    """RGB of the canvas at a share of its width and height."""
+    script = (
+        "const c = document.querySelector('#picture'); return [...c.getContext('2d').getImageData("
+        "Math.floor(arguments[0] * c.width), Math.floor(arguments[1] * c.height), 1, 1).data]"
+    )
+    return driver.execute_script(script, left, top)[:3]
+
+
+def photograph(driver, name: str) -> None:  # noqa: ANN001
+    """A screenshot, into the folder that LVIS_SCREENSHOTS names."""
+    if folder := os.environ.get("LVIS_SCREENSHOTS"):
+        driver.save_screenshot(str(Path(folder) / f"{name}.png"))
+
+
+def grey_clip(folder: Path, value: int) -> Path:
+    path = folder / f"grey{value}.mkv"
+    with VideoWriter(path, Fraction(12)) as writer:
+        for _ in range(21):
+            writer.write(np.full((64, 96, 3), value, np.uint8))
+    return path
+
+
+def upload(driver, path: Path) -> None:  # noqa: ANN001
+    driver.find_element("id", "file").send_keys(str(path))
+    until(driver, "return document.querySelector('#status').textContent.includes('is ready')")
+
+
+def test_a_sample_plays_after_one_click_and_is_operated_by_its_sliders(browser):
+    start(browser)
+    until(browser, "return document.querySelector('#number-click')?.textContent")
+    photograph(browser, "desktop")
+    command = finished(browser)
+    assert command.startswith("python -m lvis.restore input=photograph.mkv task=deblur")
+    click(browser, "play")
+    wipe = (
+        "const w = document.querySelector('#wipe'); w.value = arguments[0]; w.oninput({target: w})"
+    )
+    shown = []
+    for value in (0, 100):
+        browser.execute_script(wipe, value)
+        shown.append(browser.execute_script("return picture.toDataURL()"))
+    assert shown[0] != shown[1]
+    click(browser, "zoom-in")
+    assert browser.execute_script("return picture.toDataURL()") != shown[1]
+    click(browser, "slice-toggle")
+    assert browser.find_element("id", "slice").is_displayed()
+    frame = browser.find_element("id", "frame").text
+    time.sleep(0.4)
+    assert browser.find_element("id", "frame").text == frame
+    fetched = "return fetch(download.href).then((r) => r.headers.get('content-type'))"
+    assert browser.execute_script(fetched) == "video/mp4"
+
+
+def test_a_bad_file_gets_a_sentence_and_a_good_one_is_restored_after_it(browser, tmp_path):
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"<img src=x onerror=alert(1)>")
+    browser.find_element("id", "file").send_keys(str(broken))
+    sentence = until(browser, "return error.textContent")
+    assert "broken.mp4 is not a readable video" in sentence and "/tmp" not in sentence
+    upload(browser, grey_clip(tmp_path, 77))
+    start(browser)
+    assert "input=grey77.mkv" in finished(browser)
+    assert np.allclose(level(browser, 0.8, 0.5), 77, atol=4)
+    assert not browser.find_element("id", "error").is_displayed()
+
+
+def test_two_tabs_get_their_own_clips(browser, address, tmp_path):
+    tabs = [browser.current_window_handle]
+    upload(browser, grey_clip(tmp_path, 40))
+    browser.switch_to.new_window("tab")
+    browser.get(address)
+    until(browser, "return document.querySelectorAll('#choices button').length >= 3")
+    tabs.append(browser.current_window_handle)
+    upload(browser, grey_clip(tmp_path, 200))
+    for tab in tabs:
+        browser.switch_to.window(tab)
+        start(browser)
+    for tab, value in zip(tabs, (40, 200), strict=True):
+        browser.switch_to.window(tab)
+        assert f"grey{value}" in finished(browser)
+        until(browser, "return Number(document.querySelector('#frame').value) > 0")
+        assert np.allclose(level(browser, 0.2, 0.5), value, atol=4)
+
+
+def test_a_reload_in_mid_stream_goes_on(browser):
+    start(browser, "student")
+    until(browser, "return Number(document.querySelector('#position').max) > 8")
+    browser.refresh()
+    finished(browser)
+    assert browser.execute_script("return document.querySelector('#position').max") == "92"
+
+
+def test_a_webcam_is_restored_live_until_it_is_stopped(browser):
+    browser.execute_script("document.querySelector('[data-clip=webcam]').click()")
+    start(browser)
+    until(browser, "return document.querySelector('#number-latency')?.textContent")
+    until(browser, "return Number(document.querySelector('#position').max) > 20")
+    seen = np.array([level(browser, x, y) for x in (0.1, 0.4, 0.9) for y in (0.2, 0.7)])
+    assert seen.max() > 60  # Chromium's fake camera is green; a black picture is none
+    click(browser, "stop")
+    assert "Stopped" in browser.find_element("id", "status").text
+
+
+def test_a_painted_mask_hides_what_was_painted(browser, tmp_path):
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    upload(browser, grey_clip(tmp_path, 220))
+    choose(browser, "task", "inpaint")
+    click(browser, "mask-paint")
+    until(browser, "return painter.open")
+    canvas = browser.find_element("id", "paint")
+    browser.execute_script("brush.value = 60")
+    drag = ActionChains(browser).move_to_element_with_offset(canvas, -60, -40).click_and_hold()
+    drag.move_by_offset(30, 30).move_by_offset(-30, 20).release().perform()
+    click(browser, "paint-use")
+    until(browser, "return document.querySelector('#status').textContent.includes('mask is ready')")
+    start(browser)
+    assert "mask=mask.png" in finished(browser)
+    mask = (
+        "return fetch(document.querySelector('#download-mask').href).then((r) => r.blob())"
+        ".then(createImageBitmap).then((b) => { const c = new OffscreenCanvas(b.width, b.height)"
+        ".getContext('2d'); c.drawImage(b, 0, 0); return [...c.getImageData(0, 0, b.width, b.height)"
+        ".data].filter((_, i) => i % 4 === 0) })"
+    )
+    share = np.mean(np.array(browser.execute_script(mask)) == 0)
+    assert 0.05 < share < 0.9
+
+
+def test_a_phone_has_no_sideways_scrolling(browser, address):
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": 375, "height": 812, "deviceScaleFactor": 2, "mobile": True},
+    )
+    browser.get(address)
+    until(browser, "return document.querySelectorAll('#choices button').length >= 3")
+    start(browser)
+    finished(browser)
+    photograph(browser, "phone")
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= 375
