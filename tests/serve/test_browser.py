@@ -229,6 +229,8 @@ def test_a_phone_has_no_sideways_scrolling(browser, address):
     browser.get(address)
     until(browser, "return document.querySelectorAll('#choices button').length >= 3")
     start(browser)
-    finished(browser)
+    until(browser, "return document.querySelector('#number-click')?.textContent")
+    top = "return picture.getBoundingClientRect().top"
+    assert 0 <= browser.execute_script(top) < 500  # in sight without scrolling
     photograph(browser, "phone")
     assert browser.execute_script("return document.documentElement.scrollWidth") <= 375
