@@ -1,7 +1,8 @@
 """ADMM-TV's weight per task and noise: python experiments/real/tune.py --videos DIR --clips NAME ...
 
-The best mean PSNR of three weights, and of quarters or fourfolds of the outermost while that is the best, on the middle 64x112 pixels of 9 frames of clips scaled to 128x224, which must not
-be those of the test. Writes tv_weights.json beside this file.
+The best mean PSNR of three weights, and of a quarter or fourfold of the outermost while that is the best, on the middle
+64x112 pixels of 9 frames of clips scaled to 128x224. They must not be those of the test.
+Writes tv_weights.json beside this file.
 """
 
 import argparse
