@@ -38,6 +38,15 @@ def test_rows_come_once_and_infilling_a_ramp_beats_its_holes(videos, tmp_path, c
     assert (tmp_path / "out" / "pictures" / "shrunk_inpaint_0_ramp.jpg").is_file()
 
 
+def test_a_method_that_cannot_do_a_task_leaves_the_other_rows_alone(videos, tmp_path, capsys):
+    arguments = ["--videos", str(videos), "--output", str(tmp_path), "--frames", "2"]
+    arguments += ["--tasks", "denoise", "--noises", "0.1", "--methods", "student", "pinv"]
+    run.main([*arguments, "--set", "solver.weights=none.safetensors"])
+    assert "student  left out: " in capsys.readouterr().err
+    rows = (tmp_path / "results.csv").read_text(encoding="utf-8").splitlines()
+    assert len(rows) == 2
+
+
 def test_a_missing_folder_is_a_sentence_and_exit_status_2(tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
         run.main(["--videos", str(tmp_path / "none")])
