@@ -54,6 +54,11 @@ class MeasuredBlock:
             return without_noise(start, self.here.noise_std).clamp(-1, 1)
         return self._moved(start, self.start).clamp(-1, 1)
 
+    def explained_by(self, estimate: Tensor) -> "MeasuredBlock":
+        """The same block with A x_init as its measurement: what a change of x_init must not touch,
+        without the noise that x_init has left out."""
+        return replace(self, measurement=self.here(estimate))
+
     def _moved(self, video: Tensor, weight: float | tracking.Gains) -> Tensor:
         measurement = self.measurement.to(video)
         if not isinstance(weight, tracking.Gains):

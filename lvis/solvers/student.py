@@ -167,7 +167,11 @@ class StudentStream(Stream):
         if self.solver.estimates:
             assert self.measured is not None
             self._describe()
-            return self.measured.first_estimate()
+            estimate = self.measured.first_estimate()
+            if self.solver.output == "residual":
+                # the last step holds the change to what x_init explains of y: its noise stays out
+                self.measured = self.measured.explained_by(estimate)
+            return estimate
         if self._inverse is not None:
             return self._inverse(measurement)
         return self._lift(measurement)
