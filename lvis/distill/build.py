@@ -4,6 +4,7 @@ import copy
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from lvis.cli.config import plain
 from lvis.cli.schema import check_targets
 from lvis.distill.losses import Losses
 from lvis.distill.settings import Settings
+from lvis.solvers.signature import CHANNELS
 from lvis.weights import load_student, require
 from lvis.weights.load import to_dtype
 
@@ -65,11 +67,27 @@ def _student(cfg: DictConfig, teacher: WanTransformer) -> WanTransformer:
         student = copy.deepcopy(teacher)
     else:
         student, _ = load_student(cfg.distill.student_from)
+    if cfg.distill.student_sees_operator and student.in_channels == student.out_channels:
+        student = with_channels(student, CHANNELS)
     if cfg.distill.zero_head:
         head = student.net.proj_out
         nn.init.zeros_(head.weight)
         nn.init.zeros_(head.bias)
     return student.float()
+
+
+def with_channels(transformer: WanTransformer, count: int) -> WanTransformer:
+    """The same transformer with `count` more input channels, whose weights are zero."""
+    config = dict(transformer.net.config)
+    config["in_channels"] = transformer.in_channels + count
+    wider = WanTransformer.from_config(config, transformer.text_len)
+    state = transformer.state_dict()
+    key = "net.patch_embedding.weight"
+    weight = state[key]
+    more = weight.new_zeros(weight.shape[0], count, *weight.shape[2:])
+    state[key] = torch.cat((weight, more), dim=1)
+    wider.load_state_dict(state)
+    return wider.to(transformer.device, transformer.dtype)
 
 
 def _text_encoder(cfg: DictConfig) -> Callable[[Sequence[str]], Tensor]:

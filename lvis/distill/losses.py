@@ -13,13 +13,16 @@ from torch import Tensor, nn
 
 from lvis.backbone import WanTransformer, flow, guided_velocity
 from lvis.distill import objective
+from lvis.distill.prepared import Prepared, description, first_estimates
 from lvis.distill.randomness import Draws
+from lvis.distill.self_supervision import equivariance, other_operator, splitting
 from lvis.distill.settings import Settings
 from lvis.errors import UserError
 from lvis.operators import LinearOperator
 from lvis.operators.draws import Draw, drawn, normal
+from lvis.solvers.consistency import Consistency, consistency_of
 from lvis.solvers.one_step import student_prediction
-from lvis.solvers.signature import latent_share
+from lvis.solvers.signature import CHANNELS, latent_share
 from lvis.vae import Bridge, VideoVAE
 
 
@@ -31,6 +34,7 @@ class Measurement:
     operator: LinearOperator
     prompts: tuple[str, ...]
     signal_shape: tuple[int, ...]  # of what was measured: the video's shape, or its latents'
+    clean: Tensor | None = None  # only with `supervision`, which no preset of the paper has
 
 
 class Losses(nn.Module):
@@ -77,6 +81,9 @@ class Losses(nn.Module):
         )
         self.known: dict[str, Tensor] = {}
         self.settings = settings
+        self.consistency = consistency_of(settings.consistency, settings.tau)
+        # whether the student has channels for the operator, `lvis.solvers.signature`
+        self.conditioned = student.in_channels == student_vae.latent_channels + CHANNELS
         for net in (student, critic):
             net.gradient_checkpointing = settings.checkpoint_activations
         student.causal_attention = settings.attention
@@ -87,7 +94,12 @@ class Losses(nn.Module):
 
     @property
     def bridged(self) -> bool:
-        """Whether student latents reach the teacher through D' and E (line 12)."""
+        """Whether student latents reach the teacher through D' and E (line 12).
+
+        A residual output always does: what is given out is no latent of the student.
+        """
+        if self.settings.student_output == "residual":
+            return True
         return self.settings.bridge and not self.bridge.is_identity
 
     @torch.no_grad()
@@ -105,22 +117,61 @@ class Losses(nn.Module):
         operator = self.operator.realise(tuple(signal.shape), generator).to(signal.device)
         # a copy, whatever the operator does: y must not share memory with the clean clip
         y = operator.measure(signal, generator).clone()
-        return Measurement(y, operator, tuple(prompts), tuple(signal.shape))
+        shown = clean if self.settings.supervision else None
+        return Measurement(y, operator, tuple(prompts), tuple(signal.shape), shown)
 
     @torch.no_grad()
     def student_input(self, measurement: Measurement) -> Tensor:
         """z_in = E'(y) (line 4), with y brought to the video's shape first; (B, 16, t, h, w)."""
-        operator, y = measurement.operator, measurement.y
-        shaped = operator.pinv(y) if self.settings.student_input == "pinv" else operator.lift(y)
-        return shaped if operator.space == "latent" else self.encode(shaped)
+        return self.prepare(measurement.y, measurement.operator).z_in
 
-    def predict(self, z_in: Tensor, prompts: Sequence[str]) -> Tensor:
-        """z_hat = q(z_in) (line 6), block-causal; student latents (B, 16, t, h, w)."""
+    @torch.no_grad()
+    def prepare(self, y: Tensor, operator: LinearOperator) -> Prepared:
+        """Everything that the student is given of a measurement."""
         settings = self.settings
-        timestep = torch.full((z_in.shape[0],), settings.student_timestep, device=z_in.device)
+        if settings.student_input != "estimate":
+            shaped = operator.pinv(y) if settings.student_input == "pinv" else operator.lift(y)
+            latent = operator.space == "latent"
+            return Prepared(shaped if latent else self.encode(shaped), noise_std=operator.noise_std)
+        consistency = self.consistency or Consistency(settings.tau)
+        x_init, blocks = first_estimates(
+            y, operator, consistency, settings.block_size, settings.student_output == "residual"
+        )
+        bands, observed = (
+            description(operator, tuple(x_init.shape)) if self.conditioned else (None, None)
+        )
+        z_in = self.encode(x_init)
+        return Prepared(z_in, x_init, blocks, operator.noise_std, bands, observed)
+
+    def predict(
+        self, z_in: Tensor, prompts: Sequence[str], prepared: Prepared | None = None
+    ) -> Tensor:
+        """z_hat = q(z_in) (line 6), block-causal; student latents (B, 16, t, h, w).
+
+        Args:
+            prepared: of the same measurement, for a student that sees the operator.
+        """
+        settings, level, seen = self.settings, self.settings.student_timestep, z_in
+        if prepared is not None:
+            level = prepared.timestep(self.conditioned, level)
+            seen = prepared.seen(self.conditioned)
+        timestep = torch.full((z_in.shape[0],), level, device=z_in.device)
         text = self._text(prompts, z_in.device)
-        v = self._velocity(self.student, z_in, timestep, text, block_size=settings.block_size)
-        return student_prediction(z_in, v, settings.student_timestep, settings.parametrization)
+        v = self._velocity(self.student, seen, timestep, text, block_size=settings.block_size)
+        return student_prediction(z_in, v, level, settings.parametrization)
+
+    def given_out(self, prepared: Prepared, z_hat: Tensor) -> Tensor:
+        """x_hat (B, 3, T, H, W) as a stream would give it out, not clamped."""
+        video = self.bridge.to_video(z_hat)
+        if self.settings.student_output == "residual":
+            assert prepared.x_init is not None
+            video = prepared.x_init + video - self.bridge.to_video(prepared.z_in)
+        return prepared.agreeing(video, self.consistency)
+
+    def restore(self, y: Tensor, operator: LinearOperator, prompts: Sequence[str]) -> Tensor:
+        """x_hat of a measurement, with its graph."""
+        prepared = self.prepare(y, operator)
+        return self.given_out(prepared, self.predict(prepared.z_in, prompts, prepared))
 
     def student_terms(
         self,
@@ -141,8 +192,9 @@ class Losses(nn.Module):
             critic (None if nobody needs it).
         """
         latent = measurement.operator.space == "latent"
-        z_hat = self.predict(self.student_input(measurement), measurement.prompts)
-        x_hat = None if latent and not self.bridged else self.bridge.to_video(z_hat)
+        prepared = self.prepare(measurement.y, measurement.operator)
+        z_hat = self.predict(prepared.z_in, measurement.prompts, prepared)
+        x_hat = None if latent and not self.bridged else self.given_out(prepared, z_hat)
         estimate = z_hat if latent else x_hat
         assert estimate is not None
         residuals = objective.likelihood(
@@ -152,6 +204,7 @@ class Losses(nn.Module):
         terms["total"] = self.settings.likelihood_weight * objective.over_clips(
             residuals, self.settings.likelihood_mean
         )
+        self._add_options(terms, measurement, estimate, draws)
         if prior_weight == 0:
             if not wants_target:
                 return terms, None
@@ -161,6 +214,34 @@ class Losses(nn.Module):
         terms["prior"] = self.prior_term(target, measurement, draws)
         terms["total"] = terms["total"] + prior_weight * terms["prior"]
         return terms, target.detach()
+
+    def _add_options(
+        self, terms: dict[str, Tensor], measurement: Measurement, x_hat: Tensor, draws: Draws
+    ) -> None:
+        """Supervision and self-supervision, both absent from the paper's presets."""
+        settings = self.settings
+        if measurement.clean is not None:
+            errors = (x_hat - measurement.clean).square().flatten(1).mean(dim=1)
+            terms["supervision"] = errors.mean()
+            weighed = objective.over_clips(errors, settings.likelihood_mean)
+            terms["total"] = terms["total"] + settings.supervision * weighed
+        if settings.self_supervision == "none":
+            return
+        generator = draws["self_supervision"][0]
+
+        def restore(y: Tensor, operator: LinearOperator) -> Tensor:
+            return self.restore(y, operator, measurement.prompts)
+
+        operator, term = measurement.operator, None
+        if settings.self_supervision == "splitting":
+            term = splitting(measurement.y, operator, restore, generator)
+        elif settings.self_supervision == "operators":
+            term = other_operator(x_hat, self.operator, restore, generator)
+        else:
+            term = equivariance(x_hat, operator, restore, generator)
+        if term is not None:
+            terms["self_supervision"] = term
+            terms["total"] = terms["total"] + settings.self_supervision_weight * term
 
     def prior_term(self, target: Tensor, measurement: Measurement, draws: Draws) -> Tensor:
         """L_prior of z_target (lines 11-20), unweighted."""
@@ -189,8 +270,9 @@ class Losses(nn.Module):
     @torch.no_grad()
     def critic_target(self, measurement: Measurement) -> Tensor:
         """z_target for a step that does not update the student."""
-        z_hat = self.predict(self.student_input(measurement), measurement.prompts)
-        return self._target(z_hat, self.bridge.to_video(z_hat) if self.bridged else None)
+        prepared = self.prepare(measurement.y, measurement.operator)
+        z_hat = self.predict(prepared.z_in, measurement.prompts, prepared)
+        return self._target(z_hat, self.given_out(prepared, z_hat) if self.bridged else None)
 
     @torch.no_grad()
     def reconstruct(self, latents: Tensor) -> Tensor:

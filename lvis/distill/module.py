@@ -221,8 +221,11 @@ class Distillation(LightningModule):
         """D'(q(E'(y))) with the averaged student, (B, 3, T, H, W) in [-1, 1]."""
         losses = self.losses
         with self.average.applied():
-            z_hat = losses.predict(losses.student_input(measurement), measurement.prompts)
-        return losses.reconstruct(z_hat)
+            if measurement.operator.space == "latent":
+                z_in = losses.student_input(measurement)
+                return losses.reconstruct(losses.predict(z_in, measurement.prompts))
+            x_hat = losses.restore(measurement.y, measurement.operator, measurement.prompts)
+        return x_hat.clamp(-1, 1)
 
     @property
     def counters(self) -> dict[str, int]:

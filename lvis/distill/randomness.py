@@ -12,6 +12,7 @@ PURPOSES = (
     "prior_noise",
     "critic_timestep",
     "critic_noise",
+    "self_supervision",
 )
 
 

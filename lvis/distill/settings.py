@@ -20,9 +20,11 @@ from lvis.cli.schema import (
     misfit,
 )
 from lvis.distill.objective import CRITIC_LOSSES, LIKELIHOOD_MEANS, LIKELIHOOD_NORMS, RAMPS
+from lvis.distill.self_supervision import TERMS
 from lvis.errors import UserError
+from lvis.solvers.consistency import CHOICES as CONSISTENCIES
 from lvis.solvers.one_step import PARAMETRIZATIONS
-from lvis.solvers.student import INPUTS
+from lvis.solvers.student import INPUTS, OUTPUTS
 
 Timestep = Annotated[Number, Field(ge=0, le=1000)]
 Decay = Annotated[Number, Field(ge=0, lt=1)]  # at 1 an average keeps what it began with
@@ -35,6 +37,9 @@ CHOICES = {
     "critic_loss": CRITIC_LOSSES,
     "parametrization": PARAMETRIZATIONS,
     "student_input": INPUTS,
+    "student_output": OUTPUTS,
+    "consistency": CONSISTENCIES,
+    "self_supervision": TERMS,
     "attention": CAUSAL_ATTENTION,
     "autocast": ("bf16", "none"),
 }
@@ -74,7 +79,17 @@ class Settings:
     critic_loss: str  # epsilon | flow
     student_timestep: Timestep  # the one step's timestep, [0, 1000]
     parametrization: str  # flow | residual | x0
-    student_input: str  # lift | pinv
+    student_input: str  # lift | pinv | estimate
+    student_output: str = (
+        "direct"  # direct | residual; with residual, x_init + D'(z_hat) - D'(z_in)
+    )
+    consistency: str = "none"  # prox | none; whether the losses see outputs that agree with y
+    tau: Positive = 0.1  # expected error of the output, of consistency
+    supervision: NotNegative = (
+        0.0  # weight of |x_hat - x|^2, which needs clean clips; 0 = the paper
+    )
+    self_supervision: str = "none"  # none | splitting | operators | equivariance
+    self_supervision_weight: NotNegative = 1.0
     block_size: Count  # latent frames a block
     student_learning_rate: Positive
     critic_learning_rate: Positive

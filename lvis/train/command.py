@@ -203,6 +203,7 @@ def describe(cfg: DictConfig, settings: Settings, data: str) -> dict[str, Any]:
         "timestep": settings.student_timestep,
         "parametrization": settings.parametrization,
         "input": settings.student_input,
+        "output": settings.student_output,
         "block_size": settings.block_size,
         "operator": plain(cfg.task.operator),
         "data": data,

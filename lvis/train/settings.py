@@ -44,6 +44,7 @@ class DistillKeys(Keys):
     accumulate: Count
     block_size: Count
     zero_head: bool
+    student_sees_operator: bool
 
 
 class TrainKeys(Keys):
