@@ -15,7 +15,8 @@ from lvis.serve.media import Item
 class Record:
     """One clip with its choice, whoever is connected.
 
-    `lock` is held by the session that serves it; `gone` is how another one asks it to stop.
+    `lock` is held by the session that serves it; `gone` is how another one asks it to stop; `grown` is
+    set when blocks were added or none will be.
     """
 
     choice: Choice
@@ -27,6 +28,7 @@ class Record:
     done: dict[str, Any] | None = None
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     gone: asyncio.Event = field(default_factory=asyncio.Event)
+    grown: asyncio.Event = field(default_factory=asyncio.Event)
     offsets: list[int] = field(default_factory=lambda: [0])
 
     @property

@@ -29,10 +29,11 @@ if TYPE_CHECKING:
 AHEAD = 4  # blocks that the page has not acknowledged yet
 LIVE_FRAMES = 24  # of a webcam that wait; the oldest make way
 LIVE_RATES = (1, 60)  # frames per second of a webcam
-PATIENCE = 30  # seconds for the first message, and for a webcam's next frames
+PATIENCE = (
+    30  # seconds for the first message, a webcam's next frames, and its page's acknowledgement
+)
 
 Result = TypeVar("Result")
-Step = Callable[[], tuple[list[bytes], bool]]
 log = logging.getLogger(__name__)
 
 
@@ -126,12 +127,7 @@ class Session:
                 self._sent = self._acknowledged = begin
                 if record.started is not None:
                     await self.socket.send_json(record.started)
-                for number in range(begin, record.blocks):
-                    await self._send(await asyncio.to_thread(record.kept, number))
-                if record.done is None:
-                    await self._until_gone(record, self._restore(record))
-                else:
-                    await self.socket.send_json(record.done)
+                await self._until_gone(record, self._delivered(record, begin))
 
     async def _until_gone(self, record: Record, work: Any) -> None:
         task, gone = asyncio.create_task(work), asyncio.create_task(record.gone.wait())
@@ -143,7 +139,32 @@ class Session:
         finally:
             await _ended(task, gone)
 
+    async def _delivered(self, record: Record, number: int) -> None:
+        """Send block `number` and those after it as the page has room, and restore those that are not kept yet.
+
+        The restoration waits for no page: a slow one holds no place.
+        """
+        restoring = asyncio.create_task(self._restore(record)) if record.done is None else None
+        if restoring is not None:
+            restoring.add_done_callback(lambda _: record.grown.set())
+        try:
+            while True:
+                while number < record.blocks:
+                    await self._send(await asyncio.to_thread(record.kept, number))
+                    number += 1
+                if restoring is None or restoring.done():
+                    break
+                record.grown.clear()
+                await record.grown.wait()
+            if restoring is not None:
+                restoring.result()
+        finally:
+            if restoring is not None:
+                await _ended(restoring)
+        await self.socket.send_json(record.done)
+
     async def _restore(self, record: Record) -> None:
+        """Until the record has all blocks."""
         clip, choice = record.clip, record.choice
         assert clip is not None
 
@@ -163,12 +184,9 @@ class Session:
             number, began, last = 0, time.monotonic(), False
             while not last:
                 self._check_turn(began)
-                step = partial(self._packed_step, restoration, record, number)
-                messages, last = await self._thread(pool, step)
-                for message in messages:
-                    if number >= self._sent:  # else the page had it before it was reloaded
-                        await self._send(message)
-                    number += 1
+                step = partial(self._kept_step, restoration, record, number)
+                number, last = await self._thread(pool, step)
+                record.grown.set()
         command = record.command(self.server.menu, restoration.settings.size)
         record.done = {
             **{"type": "done", "facts": restoration.facts(), "command": command},
@@ -176,19 +194,15 @@ class Session:
             "clip": f"/clips/{clip.identifier}",
             "mask": record.mask and f"/masks/{record.mask.identifier}",
         }
-        await self.socket.send_json(record.done)
 
-    def _packed_step(
-        self, restoration: Restoration, record: Record, number: int
-    ) -> tuple[list[bytes], bool]:
-        """In a thread: the next blocks as messages; those that a page has not had before are kept."""
+    def _kept_step(self, restoration: Restoration, record: Record, number: int) -> tuple[int, bool]:
+        """In a thread: keep the next blocks, unless they are kept already; the number after them, and whether
+        they were the last."""
         blocks, last = restoration.step()
-        messages = []
         for place, block in enumerate(blocks, number):
-            messages.append(self._pack(restoration, block, place))
             if place >= record.blocks:
-                record.keep(messages[-1])
-        return messages, last
+                record.keep(self._pack(restoration, block, place))
+        return number + len(blocks), last
 
     async def _webcam(self, choice: Choice, rate: Any) -> None:
         low, high = LIVE_RATES
@@ -220,7 +234,7 @@ class Session:
                     frames = [self._live.popleft() for _ in range(restoration.next_frames)]
                     step = partial(self._live_step, restoration, frames, number)
                     for message in await self._thread(self.server.pool, step):
-                        await self._send(message)
+                        await self._send(message, PATIENCE)
                         number += 1
             facts = {**restoration.facts(), "dropped": self._dropped}
             await self.socket.send_json({"type": "done", "facts": facts})
@@ -267,7 +281,7 @@ class Session:
             "times": [1000 * n / rate for n in numbers],
             "facts": {
                 **restoration.facts(),
-                "ahead": self._sent - self._acknowledged,
+                "ahead": max(0, number - self._acknowledged),
                 "waiting": len(self._live),
                 "dropped": self._dropped,
             },
@@ -283,11 +297,16 @@ class Session:
             **{"whole": restoration.whole, "solver": restoration.choice.solver},
         }
 
-    async def _send(self, message: bytes) -> None:
-        """One block, once the page has room."""
+    async def _send(self, message: bytes, patience: float | None = None) -> None:
+        """One block, once the page has room, for which it has `patience` seconds."""
         while self._sent - self._acknowledged >= AHEAD:
             self._room.clear()
-            await self._room.wait()
+            try:
+                await asyncio.wait_for(self._room.wait(), patience)
+            except TimeoutError:
+                raise UserError(
+                    f"the page took no picture for {patience:g} s; start again where the network is faster"
+                ) from None
         await self.socket.send_bytes(message)
         self._sent += 1
 

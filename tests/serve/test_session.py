@@ -105,18 +105,18 @@ def test_two_sessions_at_once_get_their_own_frames(client):
         assert pictures(expected, 1) == pictures(got, 1)
 
 
-def test_a_page_that_does_not_acknowledge_gets_four_blocks(menu):
-    with serving(menu, sample_frames=93) as client, session(client) as socket:
-        socket.send_json(start(sample(client)))
-        messages = following(socket, acknowledge=False)
+def test_a_page_that_does_not_acknowledge_gets_four_blocks_and_holds_no_place(menu):
+    with serving(menu, sample_frames=93, max_sessions=1) as client, session(client) as slow:
+        slow.send_json(start(sample(client)))
+        messages = following(slow, acknowledge=False)
         assert next(messages)["type"] == "started"
         assert [next(messages)[0]["block"] for _ in range(4)] == [0, 1, 2, 3]
-        server = client.app.state.server
-        (record,) = server._records.values()
-        time.sleep(0.5)
-        assert record.blocks == 5  # the fifth is made and waits for room
-        socket.send_text("ack 4")
-        assert next(messages)[0]["block"] == 4
+        assert emptied(client)  # all is restored, and waits in a file
+        assert restored(client, start(sample(client, 1)))[-1]["type"] == "done"
+        slow.send_text("ack 4")
+        rest = list(following(slow, first=4))
+    assert [header["block"] for header, _ in blocks(rest)] == list(range(4, 8))
+    assert rest[-1]["facts"]["frames"] == 93
 
 
 def test_a_reloaded_page_goes_on_where_it_was(client, whole):
