@@ -45,11 +45,9 @@ run() {
 # end to end, encoder included: the lean student is to beat 35.6 frames/s (InstantViR), and aims at 150
 run student_lean solver=student vae=lean
 run student_lean_compiled solver=student vae=lean optimise.compile=default
-run student_lean_pipelined solver=student vae=lean solver.pipeline=true
 # AVIS Flash is to beat 10.2 frames/s (AVIS, on an H100)
 run avis_flash solver=avis_flash
 run student_wan solver=student vae=wan                            # 13.9 frames/s on an A100 (InstantViR)
-run student_wan_pipelined solver=student vae=wan solver.pipeline=true
 
 # attention: against student_lean (auto); 55 ms per block is the floor of the transformer stage
 run student_lean_cudnn solver=student vae=lean optimise.attention=cudnn
@@ -57,7 +55,7 @@ run student_lean_flash solver=student vae=lean optimise.attention=flash
 
 # compilation: against student_lean and student_lean_compiled; reduce-overhead replays CUDA graphs
 run student_lean_graphs solver=student vae=lean optimise.compile=reduce-overhead
-run student_lean_fastest solver=student vae=lean optimise.compile=default optimise.attention=cudnn solver.pipeline=true
+run student_lean_fastest solver=student vae=lean optimise.compile=default optimise.attention=cudnn
 
 # cost against the window, and along a stream: to be flat at blocks 10, 50 and 100
 run window solver=student vae=lean mode=window 'windows=[6,12,21]' blocks=2 repeats=1

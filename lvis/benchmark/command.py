@@ -65,7 +65,6 @@ def benchmark(cfg: DictConfig) -> Result:
             "mode": settings.mode,
             "compile": settings.compile,
             "attention": settings.attention,
-            "pipeline": getattr(solver, "pipeline", False),
         },
         "machine": describe(device),
         "matrix_rate_flops": rate,

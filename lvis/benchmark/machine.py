@@ -59,12 +59,6 @@ def synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def synchronise_current(device: torch.device) -> None:
-    """Wait for the current CUDA stream only, as a caller that reads a tensor does."""
-    if device.type == "cuda":
-        torch.cuda.current_stream(device).synchronize()
-
-
 class PeakMemory:
     """Bytes at the peak since it was made: CUDA's allocated, on a CPU the growth of the resident set."""
 

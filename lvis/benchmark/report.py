@@ -57,12 +57,10 @@ def markdown(result: Result) -> str:
 
 
 def optimised(what: dict[str, Any]) -> str:
-    """What of conf/benchmark.yaml's `optimise`, and of the solver's pipeline, differs from the default."""
+    """What of conf/benchmark.yaml's `optimise` differs from the default."""
     parts = [f"compile {what['compile']}"] if what.get("compile") else []
     if what.get("attention", "auto") != "auto":
         parts.append(f"attention {what['attention']}")
-    if what.get("pipeline"):
-        parts.append("pipelined")
     return "".join(f", {part}" for part in parts)
 
 

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lvis.benchmark.machine import synchronise, synchronise_current
+from lvis.benchmark.machine import synchronise
 from lvis.errors import UserError
 from lvis.operators import LinearOperator, StreamState
 from lvis.solvers.base import Solver
 from lvis.solvers.blocks import block_frames
-from lvis.solvers.pipeline import Pipelined
 
 
 @dataclass(frozen=True)
@@ -91,51 +90,26 @@ class TimedStream:
 
     def next_block(self) -> BlockCost:
         """Restore the next block; only the solver's work is timed."""
-        return self.run(1)[0]
-
-    def run(self, count: int, advance: Callable[[], None] = lambda: None) -> list[BlockCost]:
-        """What the next `count` blocks cost; `advance` is called after each.
-
-        A pipelined stream gets all of them without a pause, by a caller that waits for each block it
-        is given, and begins and ends with nothing queued; there the cost is the mean.
-        """
-        if isinstance(self.stream, Pipelined):
-            return self._run_queued(count, advance)
-        costs = []
-        for _ in range(count):
-            costs.append(self._cost_of([self._take()], 1))
-            advance()
-        return costs
-
-    def _run_queued(self, count: int, advance: Callable[[], None]) -> list[BlockCost]:
-        cost = self._cost_of([self._take() for _ in range(count)], count)
-        for _ in range(count):
-            advance()
-        return [cost] * count
-
-    def _take(self) -> Tensor:
-        measured = self._measurements.take(self._frames[min(self.blocks, 1)])
+        measured = self._measurements.take(self._frames[min(self.blocks, 1)]).to(self._device)
         self.blocks += 1
-        return measured.to(self._device)
-
-    def _cost_of(self, measured: list[Tensor], count: int) -> BlockCost:
-        """The mean of `count` blocks."""
         before, restored = dict(self.stream.timings), self.stream.frames
         began = self._now()
-        for block in measured:
-            self.stream.push(block)
-            synchronise_current(self._device)
-        self.stream.settle()
+        self.stream.push(measured)
         seconds = self._now() - began
         return BlockCost(
-            seconds / count,
-            {
-                stage: (total - before[stage]) / count
-                for stage, total in self.stream.timings.items()
-            },
-            (self.stream.frames - restored) // count,
+            seconds,
+            {stage: total - before[stage] for stage, total in self.stream.timings.items()},
+            self.stream.frames - restored,
             getattr(getattr(self.stream, "cache", None), "attended_tokens", None),
         )
+
+    def run(self, count: int, advance: Callable[[], None] = lambda: None) -> list[BlockCost]:
+        """What the next `count` blocks cost; `advance` is called after each."""
+        costs = []
+        for _ in range(count):
+            costs.append(self.next_block())
+            advance()
+        return costs
 
     @property
     def time_to_first_frame(self) -> float:

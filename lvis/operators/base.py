@@ -128,13 +128,22 @@ class LinearOperator(nn.Module):
         With adjoint="official", the papers' initial estimate: a few conjugate gradient steps from
         `lift(y)`.
         """
-        rhs = self.adjoint(y)
-        start = self.lift(y) if self.official else torch.zeros_like(rhs)
+        start = self.lift(y) if self.official else y.new_zeros(self.video_shape(y.shape))
+        return self.least_squares(y, start, self.cg_iterations)
+
+    def least_squares(self, y: Tensor, start: Tensor, steps: int) -> Tensor:
+        """argmin_x |y - A x|^2, approximately: conjugate gradients on A^T A x = A^T y.
+
+        Args:
+            y: the measurement.
+            start: the first iterate, of x's shape.
+            steps: at most this many.
+        """
         return conjugate_gradients(
             lambda x: self.adjoint(self(x), x.shape),
-            rhs,
+            self.adjoint(y, start.shape),
             start,
-            self.cg_iterations,
+            steps,
             self.cg_tolerance,
         )
 

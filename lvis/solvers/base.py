@@ -3,7 +3,7 @@
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any, Self
 
 import torch
@@ -121,9 +121,6 @@ class Stream(ABC):
         self._started: float | None = None
         self._finished = False
 
-    # where the last step is done and counted
-    agreement_stage = "operator"
-
     @abstractmethod
     def bring_to_x(self, measurement: Tensor) -> Tensor:
         """The next frames of the measurement, (B, 3, T_n, H_y, W_y) -> (B, 3, T_n, H, W)."""
@@ -185,17 +182,6 @@ class Stream(ABC):
         yield
         self.timings[stage] += self._now() - began
 
-    def within(self, stage: str) -> AbstractContextManager[None]:
-        """Where work that belongs to a stage is done without its clock."""
-        return nullcontext()
-
-    def received(self, tensor: Tensor) -> Tensor:
-        """`tensor` as the stage that the clock is in may read it, which another stage has made."""
-        return tensor
-
-    def settle(self) -> None:  # noqa: B027 (most streams queue nothing)
-        """Wait until all that was begun is done and counted in `timings`."""
-
     def _restore(self, measurement: Tensor) -> Tensor:
         with self.clock("operator"):
             if self.agreement is not None:
@@ -215,27 +201,19 @@ class Stream(ABC):
         frames = visible.shape[2]
         height, width = self.size
         block_frames = self._later_block if self.frames else self._first_block
-        with self.within("operator"):
-            block = repeat_last(visible, block_frames)
-        restored = self.restore_block(block)
-        with self.within("decode"):
-            restored = restored[:, :, :frames, :height, :width]
+        restored = self.restore_block(repeat_last(visible, block_frames))
+        restored = restored[:, :, :frames, :height, :width]
         if self._corrects and not self.whole_clip and self.measured is not None:
-            with self.clock(self.agreement_stage):
-                restored = self.measured.corrected(self.received(restored)).clamp(-1, 1)
-        else:
-            with self.within("decode"):
-                restored = restored.clamp(-1, 1)
+            with self.clock("operator"):
+                restored = self.measured.corrected(restored)
+        restored = restored.clamp(-1, 1)
         if self.agreement is not None and not self.whole_clip:
             self.agreement.advance(restored)
         if self.time_to_first_frame is None:
-            self._first_is_there()
+            assert self._started is not None
+            self.time_to_first_frame = self._now() - self._started
         self.frames += frames
         return restored
-
-    def _first_is_there(self) -> None:
-        assert self._started is not None
-        self.time_to_first_frame = self._now() - self._started
 
     def _check(self, measurement: Tensor) -> None:
         frames = measurement.shape[2] if measurement.ndim == 5 else 0

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from lvis.errors import UserError
 from lvis.operators import Composition, LinearOperator
-from lvis.operators.cg import conjugate_gradients
 
 METHODS = ("cg", "pinv")
 INFILLS = ("nearest", "telea")
@@ -51,14 +50,7 @@ class InitialEstimate:
             return start.clamp(-1, 1)
         if self.method == "pinv":
             return operator.pinv(measurement).clamp(-1, 1)
-        estimate = conjugate_gradients(
-            lambda x: operator.adjoint(operator(x), x.shape),
-            operator.adjoint(measurement, start.shape),
-            start,
-            self.steps,
-            operator.cg_tolerance,
-        )
-        return estimate.clamp(-1, 1)
+        return operator.least_squares(measurement, start, self.steps).clamp(-1, 1)
 
     def _lift(self, operator: LinearOperator, measurement: Tensor) -> Tensor:
         if isinstance(operator, Composition):

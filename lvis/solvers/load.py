@@ -43,7 +43,6 @@ def load_student_solver(
     window: int = 21,
     sink: int = 0,
     context_pass: bool = False,
-    pipeline: bool = False,
     prompt_cache: str | None = None,
     device: str = "auto",
     precision: str = "fp32",
@@ -57,7 +56,6 @@ def load_student_solver(
         vae, text_encoder: configurations with `_target_`, instantiated here.
         timestep, parametrization, input, output: None takes what the weights' record says, or the defaults
             of `StudentSolver` where it says nothing.
-        pipeline: see `StudentSolver`.
         prompt_cache: folder of prompt embeddings, so that a large text encoder is loaded for new
             prompts only.
         precision: "fp32", or "bf16" for the transformer and the decoder; the encoder stays in
@@ -100,7 +98,6 @@ def load_student_solver(
         window=window,
         sink=sink,
         context_pass=context_pass,
-        pipeline=pipeline,
         strength=strength,
         **settings,
     )

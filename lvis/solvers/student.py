@@ -12,7 +12,6 @@ from lvis.solvers.base import BlockInverse, Solver, Stream, pad_to
 from lvis.solvers.blocks import repeat_last
 from lvis.solvers.consistency import Consistency
 from lvis.solvers.one_step import student_prediction
-from lvis.solvers.pipeline import Pipelined
 from lvis.solvers.signature import (
     CHANNELS,
     condition,
@@ -49,11 +48,9 @@ class StudentSolver(Solver):
         context_pass: a second pass over the clean latents that replaces the block's keys and
             values. The paper caches those of z_in, from its single pass (Algorithm 2, lines 8 and
             16).
-        pipeline: overlap the stages of successive blocks on a CUDA device, for one block more of
-            latency; see `lvis.solvers.pipeline`. Not tested on CUDA.
 
     Raises:
-        UserError: an unknown `input`, or a `pipeline` that is neither true nor false.
+        UserError: an unknown `input` or `output`, or values that do not go together.
     """
 
     name = "student"
@@ -70,13 +67,10 @@ class StudentSolver(Solver):
         window: int = 21,
         sink: int = 0,
         context_pass: bool = False,
-        pipeline: bool = False,
         output: str = "direct",
         strength: float = 1.0,
         tau: float | None = None,
     ) -> None:
-        if not isinstance(pipeline, bool):
-            raise UserError(f"pipeline={pipeline} must be true or false")
         if input not in INPUTS:
             raise UserError(
                 f"input={input} is not known to the student; use one of {', '.join(INPUTS)}"
@@ -107,7 +101,6 @@ class StudentSolver(Solver):
         self.block_size = block_size
         self.window, self.sink = window, sink
         self.context_pass = context_pass
-        self.pipeline = pipeline
         self.device = transformer.device
         self.stride = vae.spatial_stride * transformer.patch_size[-1]
 
@@ -120,11 +113,7 @@ class StudentSolver(Solver):
         batch: int = 1,
     ) -> Stream:
         """See `Solver.open`; the student draws nothing, so `seed` changes nothing."""
-        # frames that the next block's measurement reads again cannot be in work still
-        agrees = self.consistency is not None or self.estimates
-        overlaps = self.pipeline and not (agrees and operator.has_past)
-        kind = PipelinedStudentStream if overlaps else StudentStream
-        return kind(self, operator, size, prompt, batch)
+        return StudentStream(self, operator, size, prompt, batch)
 
 
 class StudentStream(Stream):
@@ -185,10 +174,9 @@ class StudentStream(Stream):
             latents = self._mask_latents(latents)
         # lines 5 to 16: one pass, which reads the cache and adds the keys and values of z_in to it
         with self.clock("transformer"):
-            clean = self._predict(self.received(latents))
+            clean = self._predict(latents)
         # lines 17 to 19
         with self.clock("decode"):
-            clean = self.received(clean)
             if self.solver.output == "direct":
                 restored, self._decoder_state = vae.decode_block(clean, self._decoder_state)
                 return restored.float()
@@ -258,8 +246,3 @@ class StudentStream(Stream):
         masked = here(latents)
         self._operator_state = self.operator.advance(self._operator_state, masked)
         return masked
-
-
-class PipelinedStudentStream(Pipelined, StudentStream):
-    """Algorithm 2 feeds nothing back from the transformer or the decoder to the encoder, so the
-    stages of successive blocks may overlap."""

@@ -6,7 +6,6 @@ from torch import Tensor
 from lvis.backbone.pixel_prior import TIMESTEPS, PixelPrior
 from lvis.errors import UserError
 from lvis.operators import LinearOperator
-from lvis.operators.cg import conjugate_gradients
 from lvis.solvers.base import Solver
 from lvis.solvers.batch_consistent import renoise
 from lvis.solvers.patchwise import PatchwisePrior, as_frames, as_video, ddim_path, draw
@@ -91,20 +90,10 @@ class SVIStream(WholeClipStream):
                 parts = [patchwise.predict_noise(f, t) for f in frames.split(solver.window)]
                 noise = torch.cat(parts)
                 estimate = as_video(patchwise.predict_clean(frames, noise, t), self.batch)
-            clean = self._consistent(estimate, measurement)
+            clean = self.operator.least_squares(measurement, estimate, solver.cg_steps)
             if following >= 0:
                 shared = draw(one, self._generator, self.device)
                 level = solver.prior.alpha_bar(following)
                 noisy = renoise(clean, as_video(noise, self.batch), shared, level, solver.eta)
         self.count_passes({"image_prior": patchwise.passes}, count)
         return clean
-
-    def _consistent(self, estimate: Tensor, measurement: Tensor) -> Tensor:
-        operator = self.operator
-        return conjugate_gradients(
-            lambda x: operator.adjoint(operator(x), estimate.shape),
-            operator.adjoint(measurement, estimate.shape),
-            estimate,
-            self._solver.cg_steps,
-            operator.cg_tolerance,
-        )

@@ -7,7 +7,6 @@ from lvis.backbone.ddim import invert, timesteps, tweedie
 from lvis.backbone.image_prior import TIMESTEPS, ImagePrior
 from lvis.errors import UserError
 from lvis.operators import LinearOperator
-from lvis.operators.cg import conjugate_gradients
 from lvis.solvers.base import Solver, pad_to
 from lvis.solvers.batch_consistent import renoise
 from lvis.solvers.low_pass import SCHEDULES, low_pass, width
@@ -163,14 +162,14 @@ class VisionXLStream(WholeClipStream):
             estimate = self._decode(tweedie(noisy, noise, level))  # Eqs. 4 and 5
             if t == solver.times[-1]:
                 break
-            clean = self._consistent(operator, measurement, estimate)  # Eq. 6
+            clean = operator.least_squares(measurement, estimate, solver.cg_steps)  # Eq. 6
             sigma = width(level, solver.lpf_lambda, solver.filter)
             latents = self._encode(low_pass(as_frames(clean), sigma))  # Eqs. 7 and 8
             common = shared[step + 1].repeat_interleave(count, 0)
             reached = prior.alpha_bar(solver.times[step + 1])
             noisy = renoise(latents, noise, common, reached, solver.eta)  # Eq. 9
         if solver.correct_result:
-            return self._consistent(operator, measurement, estimate)
+            return operator.least_squares(measurement, estimate, solver.cg_steps)
         return estimate
 
     def _initial(self, operator: LinearOperator, measurement: Tensor, shared: Tensor) -> Tensor:
@@ -200,17 +199,6 @@ class VisionXLStream(WholeClipStream):
         with self.network("decode"):
             frames = self._solver.prior.decode(latents)
         return as_video(frames[..., :height, :width], self.batch)
-
-    def _consistent(
-        self, operator: LinearOperator, measurement: Tensor, estimate: Tensor
-    ) -> Tensor:
-        return conjugate_gradients(
-            lambda x: operator.adjoint(operator(x), estimate.shape),
-            operator.adjoint(measurement, estimate.shape),
-            estimate,
-            self._solver.cg_steps,
-            operator.cg_tolerance,
-        )
 
     def _draw(self) -> Tensor:
         prior, sides = self._solver.prior, self.padded_size

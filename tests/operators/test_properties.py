@@ -89,6 +89,19 @@ def test_pinv_is_the_dense_pseudo_inverse(name):
 
 
 @over_all
+def test_least_squares_comes_closer_to_the_measurement_and_keeps_a_start_that_fits(name):
+    operator = make(name)
+    y, start = operator(video(0)), video(1)
+    misfits = [
+        (operator(operator.least_squares(y, start, steps)) - y).norm() for steps in (0, 2, 200)
+    ]
+    torch.testing.assert_close(misfits[0], (operator(start) - y).norm())
+    assert misfits[1] < misfits[0]
+    assert misfits[2] < 0.05 * misfits[0]
+    torch.testing.assert_close(operator.least_squares(y, video(0), 5), video(0))
+
+
+@over_all
 def test_float32_agrees_with_float64(name):
     operator = make(name)
     x, y = video(0), operator(video(1))
