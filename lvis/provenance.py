@@ -15,7 +15,9 @@ def facts() -> dict[str, str]:
     """Processor, cores, system and versions, in words."""
     import torch
 
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
+    device = "none"
+    if torch.cuda.is_available():
+        device = f"{torch.cuda.get_device_name()}, cuDNN {torch.backends.cudnn.version()}"
     return {
         "processor": f"{processor()}, {cores()} cores, {torch.get_num_threads()} threads",
         "GPU": device,

@@ -59,7 +59,7 @@ class Restorer:
         *,
         operator: LinearOperator | None = None,
         device: str = "auto",
-        precision: str = "fp32",
+        precision: str = "auto",
         overrides: Sequence[str] = (),
         **settings: Any,
     ) -> "Restorer":
@@ -71,7 +71,8 @@ class Restorer:
             solver: a file of conf/solver, such as "student", "avis" or "pinv".
             operator: replaces the task's, such as one of your own or from `from_deepinv`.
             device: "auto" is CUDA where there is one, else the CPU.
-            precision: "fp32", or "bf16" for the transformer and the decoder.
+            precision: "fp32"; "bf16" for the transformer and the decoder; "auto" is bf16 on a GPU
+                that has it, else fp32.
             overrides: as on the command line, such as "task.operator.sigma=2" or "vae=wan".
             settings: keys of the solver, such as `weights="outputs/deblur_lean_tiny/student"`.
 

@@ -17,7 +17,7 @@ from lvis.benchmark.streaming import TimedStream, fill_blocks
 from lvis.cli.build import build
 from lvis.cli.config import compose, plain
 from lvis.files import write_text
-from lvis.solvers.load import pick_device
+from lvis.hardware import pick_device
 
 ROWS = 40
 

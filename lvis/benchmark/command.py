@@ -24,13 +24,13 @@ from lvis.benchmark.modes import (
 from lvis.benchmark.plot import plot
 from lvis.benchmark.report import FORMAT, Result, comparison, markdown, read
 from lvis.benchmark.settings import Settings
-from lvis.cli.build import build
+from lvis.cli.build import build, settled
 from lvis.cli.config import entry, plain
 from lvis.cli.progress import console, progress_bar
 from lvis.files import write_text
+from lvis.hardware import pick_device
 from lvis.operators import LinearOperator
 from lvis.solvers.base import Solver
-from lvis.solvers.load import pick_device
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -41,6 +41,7 @@ def benchmark(cfg: DictConfig) -> Result:
     Raises:
         UserError: a key, a device, weights or an earlier result that cannot be used.
     """
+    cfg = settled(cfg)
     settings = Settings.from_keys(plain(cfg))
     earlier = read(settings.compare) if settings.compare else None
     device = pick_device(cfg.device)

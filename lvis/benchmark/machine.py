@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 import lvis
+from lvis.hardware import cuda_facts
 from lvis.provenance import code_version, cores, processor
 
 _STATUS = Path("/proc/self/status")
@@ -28,6 +29,7 @@ def describe(device: torch.device) -> dict[str, Any]:
         "lvis": lvis.__version__,
         "commit": code_version(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        **cuda_facts(device),
     }
 
 

@@ -8,7 +8,23 @@ from omegaconf import DictConfig
 
 from lvis.cli.schema import check_targets
 from lvis.errors import UserError, of_the_machine
+from lvis.hardware import pick_batch, pick_device, pick_precision
 from lvis.solvers.consistency import consistency_of
+
+
+def settled(cfg: DictConfig) -> DictConfig:
+    """The configuration with what this machine decides in it, for results and their digests:
+    `precision=auto`, and the batch of an image prior.
+
+    Raises:
+        UserError: no such device.
+    """
+    settled = cfg.copy()
+    device = pick_device(cfg.device)
+    settled.precision = pick_precision(cfg.precision, device)
+    if "batch_size" in cfg.solver:
+        settled.solver.batch_size = pick_batch(cfg.solver.batch_size, device)
+    return settled
 
 
 def build_solver(cfg: DictConfig) -> Any:

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from lvis.cli.build import build, build_solver
+from lvis.cli.build import build, build_solver, settled
 from lvis.cli.config import entry, plain
 from lvis.cli.progress import console, say, track
 from lvis.errors import UserError
@@ -47,6 +47,7 @@ def evaluate(cfg: DictConfig) -> list[Row]:
             not ours, or an output that cannot be written.
     """
     check(cfg)
+    cfg = settled(cfg)
     settings = plain(cfg)
     before = own_rows(Path(cfg.output) / "results.jsonl")
     clips = list_clips(

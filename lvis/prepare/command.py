@@ -130,7 +130,7 @@ def _make_one(
 
 
 def _load_encoder(encoder: dict[str, Any], device: str) -> "TextEncoder":
-    from lvis.solvers.load import pick_device
+    from lvis.hardware import pick_device
 
     return hydra.utils.instantiate(encoder).to(pick_device(device))
 

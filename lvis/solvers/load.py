@@ -4,19 +4,18 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from lvis.backbone import PromptCache, WanTransformer
 from lvis.errors import UserError
+from lvis.hardware import PRECISIONS, known_precision, pick_device
 from lvis.solvers.avis import AVISSolver
 from lvis.solvers.correction import ProximalCorrection
 from lvis.solvers.initial import InitialEstimate
 from lvis.solvers.pinv import PinvSolver
 from lvis.solvers.student import StudentSolver
+from lvis.vae.base import VideoVAE
 from lvis.weights import load_student
-
-PRECISIONS = {"fp32": "float32", "bf16": "bfloat16"}
 
 
 def load_pinv_solver(device: str = "auto") -> PinvSolver:
@@ -45,7 +44,7 @@ def load_student_solver(
     context_pass: bool = False,
     prompt_cache: str | None = None,
     device: str = "auto",
-    precision: str = "fp32",
+    precision: str = "auto",
 ) -> StudentSolver:
     """A distilled student with its VAE and text encoder.
 
@@ -58,23 +57,20 @@ def load_student_solver(
             of `StudentSolver` where it says nothing.
         prompt_cache: folder of prompt embeddings, so that a large text encoder is loaded for new
             prompts only.
-        precision: "fp32", or "bf16" for the transformer and the decoder; the encoder stays in
-            float32.
+        precision: "fp32"; "bf16" for the transformer and the decoder, while the encoder stays in
+            float32 (TF32 on CUDA); "auto", see `lvis.hardware.pick_precision`.
 
     Raises:
         UserError: no such weights, device or precision.
     """
-    from hydra.utils import instantiate
-
     if weights is None:
         raise UserError(
             f"there is no {vae_name} student for task={task} in this model; distil one with "
             f"python -m lvis.train task={task} vae={vae_name}, give one as solver.weights=PATH, "
             "or use solver=pinv"
         )
-    if precision not in PRECISIONS:
-        raise UserError(f"precision={precision} is not known; use one of {', '.join(PRECISIONS)}")
     place = pick_device(device)
+    precision = known_precision(precision, place)
     transformer, record = transformer_of(weights, PRECISIONS[precision])
     if record.get("vae", vae_name) != vae_name:
         raise UserError(
@@ -89,10 +85,9 @@ def load_student_solver(
     }
     recorded = {key: record[key] for key in (*chosen, "tau") if key in record}
     settings = recorded | {key: value for key, value in chosen.items() if value is not None}
-    decoding = {"decode_dtype": PRECISIONS[precision]} if precision != "fp32" else {}
     return StudentSolver(
         transformer.to(place),
-        instantiate(vae, **decoding).to(place),
+        vae_of(vae, precision).to(place),
         embedder(text_encoder, prompt_cache),
         block_size=block_size,
         window=window,
@@ -116,7 +111,7 @@ def load_avis_solver(
     correction_steps: int | None = None,
     prompt_cache: str | None = None,
     device: str = "auto",
-    precision: str = "fp32",
+    precision: str = "auto",
     prior: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> AVISSolver:
@@ -135,8 +130,6 @@ def load_avis_solver(
         UserError: no such weights, device or precision; another VAE than the prior's; settings out
             of range.
     """
-    from hydra.utils import instantiate
-
     if weights is None:
         raise UserError(
             "this model names no block-causal prior; give one, such as Self-Forcing's, as "
@@ -147,14 +140,12 @@ def load_avis_solver(
             f"solver=avis works in its prior's own latent space and cannot use vae={vae_name}; "
             "leave vae out, or set vae=wan"
         )
-    if precision not in PRECISIONS:
-        raise UserError(f"precision={precision} is not known; use one of {', '.join(PRECISIONS)}")
     place = pick_device(device)
+    precision = known_precision(precision, place)
     transformer, _ = transformer_of(weights, PRECISIONS[precision], **(prior or {}))
-    decoding = {"decode_dtype": PRECISIONS[precision]} if precision != "fp32" else {}
     return AVISSolver(
         transformer.to(place),
-        instantiate(vae, **decoding).to(place),
+        vae_of(vae, precision).to(place),
         embedder(text_encoder, prompt_cache),
         initial=InitialEstimate(init, init_steps, infill),
         correction=ProximalCorrection(gamma, gamma_relative, correction_steps),
@@ -178,22 +169,15 @@ def transformer_of(
     return instantiate(weights, dtype=dtype), {}
 
 
-def pick_device(name: str) -> torch.device:
-    """`auto` is CUDA where there is one, else the CPU.
+def vae_of(vae: Mapping[str, Any], precision: str) -> VideoVAE:
+    """The VAE of a configuration with `_target_`, its arithmetic as `precision` says."""
+    from hydra.utils import instantiate
 
-    Raises:
-        UserError: a name that is no device, or a device that is not there.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(
-            f"device={name} cannot be used here; use auto, cpu or a CUDA device that exists"
-        ) from error
-    return device
+    if precision == "fp32":
+        return instantiate(vae)
+    made = instantiate(vae, decode_dtype=PRECISIONS[precision])
+    made.tf32 = True
+    return made
 
 
 def embedder(

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from lvis.errors import UserError
+from lvis.hardware import PRECISIONS, known_precision, pick_device
 from lvis.solvers.diffir2vr import DiffIR2VRSolver
 from lvis.solvers.frame_prior import FramePrior
-from lvis.solvers.load import PRECISIONS, embedder, pick_device, transformer_of
+from lvis.solvers.load import embedder, transformer_of, vae_of
 from lvis.solvers.lvtino import LVTINOSolver
 from lvis.solvers.optical_flow import load_optical_flow
 
@@ -23,7 +24,7 @@ def load_lvtino_solver(
     image_batch: int = 1,
     prompt_cache: str | None = None,
     device: str = "auto",
-    precision: str = "fp32",
+    precision: str = "auto",
     **settings: Any,
 ) -> LVTINOSolver:
     """LVTINO with its two priors.
@@ -41,8 +42,6 @@ def load_lvtino_solver(
         UserError: no such weights, device or precision; another VAE than the prior's; settings out
             of range.
     """
-    from hydra.utils import instantiate
-
     if weights is None:
         raise UserError(
             "this model names no few-step video prior; give one, such as CausVid's bidirectional "
@@ -64,11 +63,11 @@ def load_lvtino_solver(
         precision,
     )
     place = pick_device(device)
+    precision = known_precision(precision, place)
     transformer, _ = transformer_of(weights, PRECISIONS[precision], **(prior or {}))
-    decoding = {"decode_dtype": PRECISIONS[precision]} if precision != "fp32" else {}
     return LVTINOSolver(
         transformer.to(place),
-        instantiate(vae, **decoding).to(place),
+        vae_of(vae, precision).to(place),
         embedder(text_encoder, prompt_cache),
         frames,
         **settings,
@@ -82,7 +81,7 @@ def load_diffir2vr_solver(
     flow: str | None = None,
     window: int = 10,
     device: str = "auto",
-    precision: str = "fp32",
+    precision: str = "auto",
     **settings: Any,
 ) -> DiffIR2VRSolver:
     """DiffIR2VR-Zero with its image prior and its flow.
@@ -120,7 +119,7 @@ def load_frame_prior(
         weights, vae_weights, null_embedding: see `lvis.weights.image_prior.load_image_prior`.
         key, batch_key: what the solver calls the source and the batch size, for messages.
         batch_size: images in a network at once.
-        precision: of the UNet, "fp32" or "bf16"; the VAE stays in float32.
+        precision: of the UNet, "fp32", "bf16" or "auto"; the VAE stays in float32.
 
     Raises:
         UserError: no such weights, device or precision.
@@ -129,8 +128,8 @@ def load_frame_prior(
         raise UserError(f"this model names no image prior; give one as solver.{key}=FOLDER")
     if batch_size < 1:
         raise UserError(f"solver.{batch_key}={batch_size} is not positive; give 1 or more")
-    if precision not in PRECISIONS:
-        raise UserError(f"precision={precision} is not known; use one of {', '.join(PRECISIONS)}")
+    place = pick_device(device)
+    dtype = PRECISIONS[known_precision(precision, place)]
     from lvis.weights.image_prior import load_image_prior
 
     prior = load_image_prior(
@@ -138,6 +137,6 @@ def load_frame_prior(
         vae_weights,
         null_embedding,
         batch_size=batch_size,
-        dtype=PRECISIONS[precision],
+        dtype=dtype,
     )
-    return prior.requires_grad_(False).to(pick_device(device))
+    return prior.requires_grad_(False).to(place)

@@ -4,9 +4,9 @@ from typing import Any
 
 from lvis.backbone.pixel_prior import PixelPrior
 from lvis.errors import UserError
+from lvis.hardware import PRECISIONS, pick_batch, pick_device, pick_precision
 from lvis.solvers.admm_tv import ADMMTVSolver
 from lvis.solvers.dps import DPSSolver
-from lvis.solvers.load import PRECISIONS, pick_device
 from lvis.solvers.svi import SVISolver
 from lvis.solvers.vision_xl import VisionXLSolver
 from lvis.weights.image_prior import load_image_prior
@@ -47,8 +47,8 @@ def load_vision_xl_solver(
     weights: str | None,
     vae_weights: str | None = None,
     null_embedding: str | None = None,
-    batch_size: int = 1,
-    precision: str = "fp32",
+    batch_size: int | None = None,
+    precision: str = "auto",
     vae_precision: str = "fp32",
     device: str = "auto",
     **settings: Any,
@@ -57,21 +57,24 @@ def load_vision_xl_solver(
 
     Args:
         weights, vae_weights, null_embedding: see `load_image_prior`.
-        batch_size: images in a network at once.
-        precision, vae_precision: of the UNet and of the VAE: "fp32", "bf16" or "fp16".
+        batch_size: images in a network at once; None is 8 on CUDA and 1 elsewhere.
+        precision, vae_precision: of the UNet and of the VAE: "fp32", "bf16" or "fp16"; the UNet's
+            may be "auto".
 
     Raises:
         UserError: no such weights, device or precision; settings out of range.
     """
     if weights is None:
         raise UserError("this model names no image prior; give one as solver.weights=FOLDER")
+    place = pick_device(device)
+    batch_size = pick_batch(batch_size, place)
     if batch_size < 1:
         raise UserError(f"solver.batch_size={batch_size} is not positive; give 1 or more")
     dtypes = IMAGE_PRECISIONS
+    precision = pick_precision(precision, place)
     for key, value in {"precision": precision, "vae_precision": vae_precision}.items():
         if value not in dtypes:
             raise UserError(f"solver.{key}={value} is not known; use one of {', '.join(dtypes)}")
-    place = pick_device(device)
     prior = load_image_prior(
         weights,
         vae_weights,

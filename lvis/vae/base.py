@@ -23,6 +23,8 @@ class VideoVAE(nn.Module, ABC):
     """
 
     latent_channels: int = 16
+    # float32 arithmetic on CUDA: TF32 in products and convolutions alike, or IEEE in both
+    tf32: bool = False
     temporal_stride: int = 4
     spatial_stride: int = 8
 

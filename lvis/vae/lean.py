@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from lvis.errors import UserError
 from lvis.kernels.linear import linear
+from lvis.kernels.tf32 import tf32
 from lvis.vae import haar
 from lvis.vae.base import VAEState, VideoVAE
 from lvis.vae.ista import ISTABottleneck, ISTAPast
@@ -144,14 +145,14 @@ class LeanVAE(VideoVAE):
     def encode_block(self, video: Tensor, state: VAEState = None) -> tuple[Tensor, VAEState]:
         """See `VideoVAE.encode_block`; the latents are float32."""
         self.check_video(video, begins=state is None)
-        with _arithmetic(video, self.encode_dtype):
+        with _arithmetic(video, self.encode_dtype), tf32(self.tf32, video.device):
             latents, state = self._encode(video, state)
         return latents, _compact(state)
 
     def decode_block(self, latents: Tensor, state: VAEState = None) -> tuple[Tensor, VAEState]:
         """See `VideoVAE.decode_block`; the video is float32."""
         self.check_latents(latents)
-        with _arithmetic(latents, self.decode_dtype):
+        with _arithmetic(latents, self.decode_dtype), tf32(self.tf32, latents.device):
             video, state = self._decode(latents, state)
         return video, _compact(state)
 

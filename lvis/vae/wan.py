@@ -19,6 +19,7 @@ from diffusers.models.autoencoders.autoencoder_kl_wan import (
 from torch import Tensor
 
 from lvis.errors import UserError
+from lvis.kernels.tf32 import tf32
 from lvis.vae.base import VAEState, VideoVAE
 from lvis.vae.wan_layers import (
     Stream,
@@ -131,7 +132,7 @@ class WanVAE(VideoVAE):
 
     def _posterior(self, video: Tensor, state: VAEState) -> tuple[Tensor, Tensor, VAEState]:
         self.check_video(video, begins=state is None)
-        with torch.autocast(video.device.type, enabled=False):
+        with torch.autocast(video.device.type, enabled=False), tf32(self.tf32, video.device):
             stream = Stream(state)
             x = video.to(self.encode_dtype, memory_format=torch.channels_last_3d)
             x = _run_encoder(self.net.encoder, x, stream)
@@ -142,7 +143,7 @@ class WanVAE(VideoVAE):
     def decode_block(self, latents: Tensor, state: VAEState = None) -> tuple[Tensor, VAEState]:
         """See `VideoVAE.decode_block`; the video is float32."""
         self.check_latents(latents)
-        with torch.autocast(latents.device.type, enabled=False):
+        with torch.autocast(latents.device.type, enabled=False), tf32(self.tf32, latents.device):
             stream = Stream(state)
             x = latents.float() * self.latents_std + self.latents_mean
             x = x.to(self.decode_dtype, memory_format=torch.channels_last_3d)
