@@ -11,8 +11,8 @@ from torch import Tensor
 
 from lvis.errors import UserError
 from lvis.operators import Inpainting, LinearOperator, StreamState
-from lvis.solvers.base import BlockInverse
 from lvis.solvers.blocks import block_frames
+from lvis.solvers.by_block import BlockInverse
 from lvis.untrusted import MOST_HELD
 
 SIDE_MULTIPLES = (1, 2, 4, 8, 16)

@@ -1,12 +1,14 @@
 """ADMM-TV: min_x 1/2 |A x - y|^2 + lambda |D x|_1, D = (D_t, D_h, D_w); no network (Boyd et al. 2011)."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from lvis.errors import UserError
 from lvis.operators import LinearOperator
 from lvis.operators.cg import conjugate_gradients
-from lvis.solvers.base import Solver
+from lvis.solvers.base import Solver, Stream
 from lvis.solvers.whole_clip import WholeClipStream
 
 AXES = (2, 3, 4)
@@ -47,38 +49,26 @@ class ADMMTVSolver(Solver):
         self.iterations, self.cg_steps = iterations, cg_steps
         self.device = torch.device(device)
 
-    def open(
-        self,
-        operator: LinearOperator,
-        size: tuple[int, int],
-        prompt: str = "",
-        seed: int = 0,
-        batch: int = 1,
-    ) -> "ADMMTVStream":
-        """See `Solver.open`.
-
-        Raises:
-            UserError: an operator of latent space, or without its exact adjoint.
-        """
-        return ADMMTVStream(self, operator, size, batch)
+    def stream_type(self, operator: LinearOperator) -> type[Stream[Any]]:
+        """See `Solver.stream_type`."""
+        self.require_pixels(operator)
+        self.require_adjoint(operator)
+        return ADMMTVStream
 
 
-class ADMMTVStream(WholeClipStream):
+class ADMMTVStream(WholeClipStream[ADMMTVSolver]):
     """Attributes:
     objective: 1/2 |A x - y|^2 + lambda |D x|_1 after each iteration, summed over the batch.
     residual: |D x - z| after each iteration.
     """
 
-    def __init__(
-        self, solver: ADMMTVSolver, operator: LinearOperator, size: tuple[int, int], batch: int
-    ) -> None:
-        super().__init__(solver, operator, size, batch)
-        self._solver = solver
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
         self.objective: list[float] = []
         self.residual: list[float] = []
 
     def restore_clip(self, measurement: Tensor) -> Tensor:
-        solver, operator = self._solver, self.operator
+        solver, operator = self.solver, self.operator
         weights = (solver.time_weight, 1.0, 1.0)
         shape = torch.Size((*measurement.shape[:3], *self.size))
         back_projection = operator.adjoint(measurement, shape)

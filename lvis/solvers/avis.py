@@ -4,6 +4,7 @@ Legend: B batch, T H W video, t h w latents; z latents, x video, y measurement, 
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from lvis.backbone import WanTransformer, flow
 from lvis.errors import UserError
 from lvis.operators import LinearOperator, StreamState
 from lvis.solvers.base import Solver, Stream, pad_to
+from lvis.solvers.by_block import BlockStream
 from lvis.solvers.correction import ProximalCorrection
 from lvis.solvers.initial import InitialEstimate
 from lvis.vae.base import VAEState, VideoVAE
@@ -97,59 +99,35 @@ class AVISSolver(Solver):
         levels = [start * (1 - step / self.K) for step in range(self.K)]
         return [*flow.step_sigmas(levels, self.shift, self.t0_warp), 0.0]
 
-    def open(
-        self,
-        operator: LinearOperator,
-        size: tuple[int, int],
-        prompt: str = "",
-        seed: int = 0,
-        batch: int = 1,
-    ) -> Stream:
-        """See `Solver.open`; `seed` is that of the noise.
-
-        Raises:
-            UserError: an operator on latents, or one that reads future frames.
-        """
-        if operator.space == "latent":
-            raise UserError(
-                f"solver={self.name} corrects pixels and cannot use an operator of latent space; "
-                "set task.operator.space=pixel, or use solver=student"
-            )
+    def stream_type(self, operator: LinearOperator) -> type[Stream[Any]]:
+        """See `Solver.stream_type`."""
+        self.require_pixels(operator)
         operator.require_streamable()
-        return AVISStream(self, operator, size, prompt, seed, batch)
+        return AVISStream
 
 
-class AVISStream(Stream):
+class AVISStream(BlockStream[AVISSolver]):
     """One clip through Algorithm 1. All states are values, so a trial that is not kept costs nothing."""
 
-    def __init__(
-        self,
-        solver: AVISSolver,
-        operator: LinearOperator,
-        size: tuple[int, int],
-        prompt: str,
-        seed: int,
-        batch: int,
-    ) -> None:
-        super().__init__(solver, operator, size, batch)
-        self.solver = solver
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        solver, batch = self.solver, self.batch
         self.block = 0
-        self._noise = torch.Generator().manual_seed(seed)
         self._operator_state: StreamState | None = None
         self._encoder_state: VAEState = None
         self._decoder_state: VAEState = None
         # Eq. 7 with gamma 1 takes the past as exact, and its errors as the measurement's
         self._weighs_past = (
-            solver.consistency is not None and self.agreement is not None and operator.has_past
+            solver.consistency is not None and self.agreement is not None and self.operator.has_past
         )
         first_frames = 1 + solver.vae.temporal_stride * (solver.block_size - 1)
-        self._weight = solver.correction.weight(self.operator, (batch, 3, first_frames, *size))
+        self._weight = solver.correction.weight(self.operator, (batch, 3, first_frames, *self.size))
         vae_stride = solver.vae.spatial_stride
         # line 4
         self.cache = solver.transformer.open_cache(
             batch,
             (self.padded_size[0] // vae_stride, self.padded_size[1] // vae_stride),
-            solver.embed_text([prompt]).to(solver.device),
+            solver.embed_text([self.prompt]).to(solver.device),
             block_size=solver.block_size,
             window=solver.window,
             sink=solver.sink,
@@ -244,4 +222,4 @@ class AVISStream(Stream):
         return video[:, :, :frames, : self.size[0], : self.size[1]]
 
     def _draw(self, like: Tensor) -> Tensor:
-        return torch.randn(like.shape, generator=self._noise).to(like)
+        return torch.randn(like.shape, generator=self.generator).to(like)

@@ -4,7 +4,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import Any, Generic, Self, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +13,7 @@ from torch import Tensor
 from lvis.errors import UserError
 from lvis.operators import LinearOperator
 from lvis.solvers.agreement import Agreement, MeasuredBlock
-from lvis.solvers.blocks import BlockBuffer, block_frames, repeat_last
+from lvis.solvers.blocks import block_frames
 from lvis.solvers.consistency import Consistency
 
 STAGES = ("operator", "encode", "transformer", "decode")
@@ -45,6 +45,13 @@ class Solver(ABC):
     exact: bool = False
 
     @abstractmethod
+    def stream_type(self, operator: LinearOperator) -> "type[Stream[Any]]":
+        """The kind of stream that restores measurements of `operator`.
+
+        Raises:
+            UserError: the solver cannot invert this operator.
+        """
+
     def open(
         self,
         operator: LinearOperator,
@@ -52,56 +59,78 @@ class Solver(ABC):
         prompt: str = "",
         seed: int = 0,
         batch: int = 1,
-    ) -> "Stream":
+    ) -> "Stream[Any]":
         """A stream for `batch` measurements of `operator`.
 
         Args:
             operator: an `lvis.operators.LinearOperator`, realised (no draw left open).
             size: (H, W) of x, not of y; any size.
-            prompt: what the video shows; "" is the null prompt.
+            prompt: what the video shows; "" is the null prompt. Image priors do not read it.
             seed: of whatever the solver draws.
 
         Raises:
             UserError: the operator or the size is not one this solver can do.
         """
+        return self.stream_type(operator)(self, operator, size, prompt, seed, batch)
+
+    def require_pixels(self, operator: LinearOperator) -> None:
+        """Raises UserError for an operator on latents."""
+        if operator.space == "latent":
+            raise UserError(
+                f"solver={self.name} cannot invert an operator of latent space; set "
+                "task.operator.space=pixel, or use solver=student"
+            )
+
+    def require_adjoint(self, operator: LinearOperator) -> None:
+        """Raises UserError for the papers' substitutes of A^T."""
+        if operator.official:
+            raise UserError(
+                f"solver={self.name} needs A^T itself, not adjoint=official; set adjoint=exact"
+            )
 
 
-class Stream(ABC):
+S = TypeVar("S", bound=Solver)
+
+
+class Stream(ABC, Generic[S]):
     """Restores while the measurement comes in; a context manager, good for one clip.
 
-    Subclasses say how a measurement is brought to x's shape and how a full block of that is
-    restored; cutting, padding in time and space, cropping, clipping and the clock are done here.
+    There are two kinds: `lvis.solvers.by_block.BlockStream` and `lvis.solvers.whole_clip.WholeClipStream`.
     The answer does not depend on how the frames were grouped into pushes.
 
     Attributes:
-        whole_clip: the answer comes at `finish`, because the operator needs all of the clip.
-        timings: seconds spent a stage so far: operator, encode, transformer, decode.
+        whole_clip: the answer comes at `finish`.
+        timings: seconds spent in each stage so far: operator, encode, transformer, decode.
         time_to_first_frame: seconds from the first push to the first restored block; None before.
         frames: restored frames so far.
+        generator: of the seed, on the CPU.
         agreement: what the stream knows of its measurement; None where nobody asks for it, on
             latents, and for the papers' substitutes of the adjoint.
-        measured: the block that is being restored, of `agreement`.
-        passes: forward passes of each network a frame, once the clip is done; only solvers that
+        measured: what is being restored, of `agreement`.
+        passes: forward passes of each network per frame, once the clip is done; only solvers that
             restore the whole clip at once count them (lvis.benchmark counts those of the others).
     """
 
+    whole_clip: bool
+
     def __init__(
         self,
-        solver: Solver,
+        solver: S,
         operator: LinearOperator,
         size: tuple[int, int],
+        prompt: str = "",
+        seed: int = 0,
         batch: int = 1,
-        whole_clip: bool = False,
     ) -> None:
         if min(size) < 1:
             raise UserError(
                 f"size={list(size)} is empty; give the height and width of the restored video"
             )
+        self.solver = solver
         self.device = solver.device
         self.operator = operator.to(self.device)
-        self.size = size
-        self.batch = batch
-        self.whole_clip = whole_clip
+        self.size, self.prompt, self.batch = size, prompt, batch
+        self.generator = torch.Generator().manual_seed(seed)
         self.padded_size = tuple(-(-side // solver.stride) * solver.stride for side in size)
         self.timings = dict.fromkeys(STAGES, 0.0)
         self.time_to_first_frame: float | None = None
@@ -116,18 +145,9 @@ class Stream(ABC):
             self.agreement = Agreement(self.operator, consistency)
         self._measured_size = measurement_size(operator, size)
         self._first_block, self._later_block = block_frames(solver.block_size)
-        self._buffer = BlockBuffer(self._first_block, self._later_block)
-        self._clip: list[Tensor] = []
         self._started: float | None = None
         self._finished = False
-
-    @abstractmethod
-    def bring_to_x(self, measurement: Tensor) -> Tensor:
-        """The next frames of the measurement, (B, 3, T_n, H_y, W_y) -> (B, 3, T_n, H, W)."""
-
-    @abstractmethod
-    def restore_block(self, visible: Tensor) -> Tensor:
-        """One full block of what `bring_to_x` gave, (B, 3, T_n, H, W), restored; sides may grow."""
+        self._clocked = 0.0
 
     @torch.inference_mode()
     def push(self, measurement: Tensor) -> list[Tensor]:
@@ -144,75 +164,44 @@ class Stream(ABC):
         self._check(measurement)
         if self._started is None:
             self._started = time.perf_counter()
-        measurement = measurement.to(self.device)
-        if self.whole_clip:
-            self._clip.append(measurement)
-            return []
-        return [self._restore(block) for block in self._buffer.push(measurement)]
+        return [self._given_out(x) for x in self._add(measurement.to(self.device))]
 
     @torch.inference_mode()
     def finish(self) -> list[Tensor]:
         """The rest: the last block, continued by its last frame for the networks and cut back."""
         assert not self._finished, "finish twice"
         self._finished = True
-        if self._clip:
-            measurement = torch.cat(self._clip, dim=2)
-            self._clip = []
-            with self.clock("operator"):
-                if self.agreement is not None:
-                    self.measured = self.agreement.clip(measurement)
-                visible = self.bring_to_x(measurement)
-            blocks = self._buffer.push(visible)
-            if len(self._buffer):
-                blocks.append(self._buffer.flush())
-            return self._agreed([self._restore_visible(block) for block in blocks])
-        return [self._restore(self._buffer.flush())] if len(self._buffer) else []
+        return [self._given_out(x) for x in self._end()]
+
+    @abstractmethod
+    def _add(self, measurement: Tensor) -> Iterator[Tensor]:
+        """The blocks that these frames complete."""
+
+    @abstractmethod
+    def _end(self) -> Iterator[Tensor]:
+        """The blocks that are left, of no frames or more."""
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._finished = True
-        self._clip = []
 
     @contextmanager
     def clock(self, stage: str) -> Iterator[None]:
-        """Add the seconds that the block takes to `timings[stage]`."""
-        began = self._now()
+        """Add the seconds within to `timings[stage]`, less those of other clocks within."""
+        began, outer = self._now(), self._clocked
+        self._clocked = 0.0
         yield
-        self.timings[stage] += self._now() - began
+        seconds = self._now() - began
+        self.timings[stage] += seconds - self._clocked
+        self._clocked = outer + seconds
 
-    def _restore(self, measurement: Tensor) -> Tensor:
-        with self.clock("operator"):
-            if self.agreement is not None:
-                self.measured = self.agreement.block(measurement)
-            visible = self.bring_to_x(measurement)
-        return self._restore_visible(visible)
-
-    def _agreed(self, blocks: list[Tensor]) -> list[Tensor]:
-        """The restored blocks of a whole clip, moved towards its measurement."""
-        if not self._corrects or self.measured is None:
-            return blocks
-        with self.clock("operator"):
-            video = self.measured.corrected(torch.cat(blocks, dim=2)).clamp(-1, 1)
-        return list(video.split([block.shape[2] for block in blocks], dim=2))
-
-    def _restore_visible(self, visible: Tensor) -> Tensor:
-        frames = visible.shape[2]
-        height, width = self.size
-        block_frames = self._later_block if self.frames else self._first_block
-        restored = self.restore_block(repeat_last(visible, block_frames))
-        restored = restored[:, :, :frames, :height, :width]
-        if self._corrects and not self.whole_clip and self.measured is not None:
-            with self.clock("operator"):
-                restored = self.measured.corrected(restored)
-        restored = restored.clamp(-1, 1)
-        if self.agreement is not None and not self.whole_clip:
-            self.agreement.advance(restored)
+    def _given_out(self, restored: Tensor) -> Tensor:
         if self.time_to_first_frame is None:
             assert self._started is not None
             self.time_to_first_frame = self._now() - self._started
-        self.frames += frames
+        self.frames += restored.shape[2]
         return restored
 
     def _check(self, measurement: Tensor) -> None:
@@ -228,25 +217,6 @@ class Stream(ABC):
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         return time.perf_counter()
-
-
-class BlockInverse:
-    """The pseudo-inverse of a streamable operator block by block: each block's past is what was
-    inverted before.
-
-    y_n = A_n x_n + (what A reads of x_{n-1}, x_{n-2}, ...); with the past known this is a system in
-    x_n alone.
-    """
-
-    def __init__(self, operator: LinearOperator) -> None:
-        self._operator = operator
-        self._state: Any = None
-
-    def __call__(self, measurement: Tensor) -> Tensor:
-        here, offset = self._operator.block(self._state, measurement.shape[2])
-        restored = here.pinv(measurement - offset)
-        self._state = self._operator.advance(self._state, restored)
-        return restored
 
 
 def measurement_size(operator: LinearOperator, size: tuple[int, int]) -> tuple[int, int]:

@@ -5,6 +5,7 @@ Legend: B batch, T H W video, h w latents; x video, y measurement, z latents of 
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from torchvision.transforms.functional import gaussian_blur
 from lvis.backbone.ddim import timesteps, tweedie
 from lvis.errors import UserError
 from lvis.operators import Downsampling, Identity, LinearOperator
-from lvis.solvers.base import Solver, pad_to
+from lvis.solvers.base import Solver, Stream, pad_to
 from lvis.solvers.batch_consistent import renoise
 from lvis.solvers.frame_prior import FramePrior, FramewisePrior
 from lvis.solvers.optical_flow import OpticalFlow, both_ways
@@ -104,26 +105,17 @@ class DiffIR2VRSolver(Solver):
         self.device = torch.device(device)
         self.stride = prior.stride
 
-    def open(
-        self,
-        operator: LinearOperator,
-        size: tuple[int, int],
-        prompt: str = "",
-        seed: int = 0,
-        batch: int = 1,
-    ) -> "DiffIR2VRStream":
-        """See `Solver.open`; the prior is asked without a prompt.
-
-        Raises:
-            UserError: an operator that is neither downsampling nor the identity with noise.
-        """
+    def stream_type(self, operator: LinearOperator) -> type[Stream[Any]]:
+        """See `Solver.stream_type`."""
+        self.require_pixels(operator)
+        self.require_adjoint(operator)
         if not isinstance(operator, Downsampling | Identity):
             raise UserError(
                 f"solver={self.name} restores video as image restorers do, which is "
                 f"super-resolution and denoising, and not {type(operator).__name__}; set task=sr4 "
                 "or task=denoise, or choose another solver"
             )
-        return DiffIR2VRStream(self, operator, size, batch, seed)
+        return DiffIR2VRStream
 
 
 @dataclass(frozen=True)
@@ -145,21 +137,9 @@ class Group:
         return self.start + self.inner.key
 
 
-class DiffIR2VRStream(WholeClipStream):
-    def __init__(
-        self,
-        solver: DiffIR2VRSolver,
-        operator: LinearOperator,
-        size: tuple[int, int],
-        batch: int,
-        seed: int,
-    ) -> None:
-        super().__init__(solver, operator, size, batch)
-        self._solver = solver
-        self._generator = torch.Generator().manual_seed(seed)
-
+class DiffIR2VRStream(WholeClipStream[DiffIR2VRSolver]):
     def restore_clip(self, measurement: Tensor) -> Tensor:
-        solver, count = self._solver, measurement.shape[2]
+        solver, count = self.solver, measurement.shape[2]
         prior = FramewisePrior(solver.prior)
         x = self.operator.pinv(measurement).clamp(-1, 1)
         clips = [self._groups(clip) for clip in self._before_flow(x)]
@@ -168,13 +148,13 @@ class DiffIR2VRStream(WholeClipStream):
         noisy = self._noised(prior, x)
         for step, t in enumerate(solver.times):
             share = solver.prior.alpha_bar(t)
-            with self.network():
+            with self.clock("transformer"):
                 noise = self._predict(prior, noisy, t, clips, step / len(solver.times))
             clean = tweedie(noisy, noise, share)
             if step < solver.warped_steps:
                 warped = [follow(clean[i, None], groups) for i, groups in enumerate(clips)]
                 clean = torch.cat(warped)
-            with self.network("decode"):
+            with self.clock("decode"):
                 estimate = prior.decode(clean, self.size)
             x = self.operator.prox(estimate, measurement, self._weight(share)).clamp(-1, 1)
             if step + 1 < len(solver.times):
@@ -189,29 +169,29 @@ class DiffIR2VRStream(WholeClipStream):
     def _noised(self, prior: FramewisePrior, x: Tensor) -> Tensor:
         """Latents of x at the first level, all frames with one noise."""
         latents = self._encode(prior, x)
-        share = self._solver.prior.alpha_bar(self._solver.times[0])
+        share = self.solver.prior.alpha_bar(self.solver.times[0])
         return share**0.5 * latents + (1 - share) ** 0.5 * self._draw_common(latents)
 
     def _encode(self, prior: FramewisePrior, x: Tensor) -> Tensor:
-        with self.network("encode"):
+        with self.clock("encode"):
             return prior.encode(x)
 
     def _draw_common(self, latents: Tensor) -> Tensor:
         """Noise (B, 4, 1, h, w) for all frames of a clip."""
         one = (self.batch, latents.shape[1], 1, *latents.shape[3:])
-        return draw(one, self._generator, self.device).to(latents.dtype)
+        return draw(one, self.generator, self.device).to(latents.dtype)
 
     def _weight(self, share: float) -> float:
         """DiffPIR's 1 / rho_t: (1 - a) / a over lambda noise_std^2."""
-        solver = self._solver
+        solver = self.solver
         noise_std = max(self.operator.noise_std, solver.noise_floor)
         return (1 - share) / share / (solver.prior_weight * noise_std**2)
 
     def _before_flow(self, x: Tensor) -> Tensor:
         """(B, T, 3, H, W), what the flow sees: x with its noise smoothed, continued to the prior's sides."""
         frames = as_frames(x)
-        if self.operator.noise_std > 0 and self._solver.flow_blur:
-            sigma = self._solver.flow_blur
+        if self.operator.noise_std > 0 and self.solver.flow_blur:
+            sigma = self.solver.flow_blur
             taps = 2 * math.ceil(3 * sigma) + 1
             if min(frames.shape[-2:]) > taps // 2:
                 frames = gaussian_blur(frames, [taps, taps], [sigma, sigma])
@@ -220,9 +200,9 @@ class DiffIR2VRStream(WholeClipStream):
 
     def _groups(self, frames: Tensor) -> list[Group]:
         """Of one clip (T, 3, H, W)."""
-        flow, groups = self._solver.flow, list[Group]()
-        for start in range(0, len(frames), self._solver.window):
-            part = frames[start : start + self._solver.window]
+        flow, groups = self.solver.flow, list[Group]()
+        for start in range(0, len(frames), self.solver.window):
+            part = frames[start : start + self.solver.window]
             key = len(part) // 2
             center = part[key, None]
             inner = Correspondence(key, *both_ways(flow, part, center.expand_as(part)))
@@ -237,7 +217,7 @@ class DiffIR2VRStream(WholeClipStream):
         self, prior: FramewisePrior, noisy: Tensor, t: int, clips: list[list[Group]], done: float
     ) -> Tensor:
         """The noise of latents (B, 4, T, h, w), a group at a time; `done` is the share of the path."""
-        solver, noise = self._solver, torch.empty_like(noisy)
+        solver, noise = self.solver, torch.empty_like(noisy)
         ratio = solver.merged_share(done)
         height, width = self.padded_size
         for clip, groups in enumerate(clips):

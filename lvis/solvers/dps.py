@@ -1,12 +1,14 @@
 """DPS (Chung et al. 2023, Algorithm 1): ancestral sampling with the likelihood gradient through the denoiser."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from lvis.backbone.pixel_prior import TIMESTEPS, PixelPrior
 from lvis.errors import UserError
 from lvis.operators import LinearOperator
-from lvis.solvers.base import Solver
+from lvis.solvers.base import Solver, Stream
 from lvis.solvers.patchwise import PatchwisePrior, as_frames, as_video, ddim_path, draw
 from lvis.solvers.whole_clip import WholeClipStream
 
@@ -43,45 +45,24 @@ class DPSSolver(Solver):
         self.prior, self.steps, self.step_size, self.overlap = prior, steps, step_size, overlap
         self.device = torch.device(device)
 
-    def open(
-        self,
-        operator: LinearOperator,
-        size: tuple[int, int],
-        prompt: str = "",
-        seed: int = 0,
-        batch: int = 1,
-    ) -> "DPSStream":
-        """See `Solver.open`.
-
-        Raises:
-            UserError: an operator of latent space, or without its exact adjoint.
-        """
-        return DPSStream(self, operator, size, batch, seed)
+    def stream_type(self, operator: LinearOperator) -> type[Stream[Any]]:
+        """See `Solver.stream_type`."""
+        self.require_pixels(operator)
+        self.require_adjoint(operator)
+        return DPSStream
 
 
-class DPSStream(WholeClipStream):
-    def __init__(
-        self,
-        solver: DPSSolver,
-        operator: LinearOperator,
-        size: tuple[int, int],
-        batch: int,
-        seed: int,
-    ) -> None:
-        super().__init__(solver, operator, size, batch)
-        self._solver = solver
-        self._generator = torch.Generator().manual_seed(seed)
-
+class DPSStream(WholeClipStream[DPSSolver]):
     def restore_clip(self, measurement: Tensor) -> Tensor:
-        solver, prior = self._solver, self._solver.prior
+        solver, prior = self.solver, self.solver.prior
         patchwise = PatchwisePrior(prior, solver.overlap)
         count = measurement.shape[2]
         shape = (self.batch, 3, count, *self.size)
-        noisy = draw(shape, self._generator, self.device)
+        noisy = draw(shape, self.generator, self.device)
         clean = noisy
         for t, following in ddim_path(solver.steps, TIMESTEPS):
             # tensors made in inference mode cannot enter a graph
-            with torch.inference_mode(False), torch.enable_grad(), self.network():
+            with torch.inference_mode(False), torch.enable_grad(), self.clock("transformer"):
                 leaf = as_frames(noisy).clone().requires_grad_()
                 noise = patchwise.predict_noise(leaf, t)
                 graph = patchwise.predict_clean(leaf, noise, t)
@@ -96,7 +77,7 @@ class DPSStream(WholeClipStream):
             )
             noisy = mean - solver.step_size * as_video(gradient, self.batch)
             if following >= 0:
-                noisy = noisy + spread * draw(shape, self._generator, self.device)
+                noisy = noisy + spread * draw(shape, self.generator, self.device)
         self.count_passes({"image_prior": patchwise.passes}, count)
         return noisy
 

@@ -4,6 +4,7 @@ Legend: B batch, T H W video, t h w latents; x video, y measurement, z latents, 
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from lvis.backbone import WanTransformer, flow
 from lvis.backbone.ddim import tweedie
 from lvis.errors import UserError
 from lvis.operators import LinearOperator
-from lvis.solvers.base import Solver, pad_to
+from lvis.solvers.base import Solver, Stream, pad_to
 from lvis.solvers.blocks import repeat_last
 from lvis.solvers.frame_prior import FramePrior, FramewisePrior
 from lvis.solvers.patchwise import draw
@@ -104,43 +105,24 @@ class LVTINOSolver(Solver):
         self.device = transformer.device
         self.stride = vae.spatial_stride * transformer.patch_size[-1]
 
-    def open(
-        self,
-        operator: LinearOperator,
-        size: tuple[int, int],
-        prompt: str = "",
-        seed: int = 0,
-        batch: int = 1,
-    ) -> "LVTINOStream":
-        """See `Solver.open`; `seed` is that of the noise.
-
-        Raises:
-            UserError: an operator of latent space, or without its exact adjoint.
-        """
-        return LVTINOStream(self, operator, size, prompt, seed, batch)
+    def stream_type(self, operator: LinearOperator) -> type[Stream[Any]]:
+        """See `Solver.stream_type`."""
+        self.require_pixels(operator)
+        self.require_adjoint(operator)
+        return LVTINOStream
 
 
-class LVTINOStream(WholeClipStream):
-    def __init__(
-        self,
-        solver: LVTINOSolver,
-        operator: LinearOperator,
-        size: tuple[int, int],
-        prompt: str,
-        seed: int,
-        batch: int,
-    ) -> None:
-        super().__init__(solver, operator, size, batch)
-        self._solver = solver
-        self._generator = torch.Generator().manual_seed(seed)
-        text = solver.embed_text([prompt or solver.default_prompt]).to(self.device)
-        self._text = text.expand(batch, -1, -1)
+class LVTINOStream(WholeClipStream[LVTINOSolver]):
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        text = self.solver.embed_text([self.prompt or self.solver.default_prompt]).to(self.device)
+        self._text = text.expand(self.batch, -1, -1)
         # the likelihood of Gaussian noise weighs 1 / noise_std^2
-        noise_std = max(operator.noise_std, TUNED_NOISE_STD)
+        noise_std = max(self.operator.noise_std, TUNED_NOISE_STD)
         self._trust = (TUNED_NOISE_STD / noise_std) ** 2
 
     def restore_clip(self, measurement: Tensor) -> Tensor:
-        solver, frames = self._solver, measurement.shape[2]
+        solver, frames = self.solver, measurement.shape[2]
         shape = (self.batch, 3, frames, *self.size)
         images = FramewisePrior(solver.image_prior)
         x = self._prox(torch.zeros(shape, device=self.device), measurement, solver.initial_gamma)
@@ -163,16 +145,16 @@ class LVTINOStream(WholeClipStream):
 
     def _video_turn(self, x: Tensor, level: int) -> Tensor:
         """D(f(E(x) with noise)), f the consistency function of Wan's latents."""
-        solver, frames = self._solver, x.shape[2]
+        solver, frames = self.solver, x.shape[2]
         stride = solver.vae.temporal_stride
-        with self.network("encode"):
+        with self.clock("encode"):
             padded = pad_to(repeat_last(x, 1 - (1 - frames) // stride * stride), self.padded_size)
             clean = solver.vae.encode(padded)
         sigma = flow.nearest_table_sigma(torch.tensor([float(level)]), solver.shift)
         sigma = sigma.to(self.device).expand(self.batch)
-        noise = draw(tuple(clean.shape), self._generator, self.device).to(clean.dtype)
+        noise = draw(tuple(clean.shape), self.generator, self.device).to(clean.dtype)
         noisy = flow.add_noise(clean, noise, sigma)
-        with self.network():
+        with self.clock("transformer"):
             velocity = solver.transformer(
                 noisy,
                 torch.full((self.batch,), float(level), device=self.device),
@@ -180,21 +162,21 @@ class LVTINOStream(WholeClipStream):
                 block_size=solver.masked_blocks,
             )
         clean = flow.velocity_to_x0(noisy, velocity, sigma)
-        with self.network("decode"):
+        with self.clock("decode"):
             decoded = solver.vae.decode(clean).float()
         return decoded[:, :, :frames, : self.size[0], : self.size[1]].clamp(-1, 1)
 
     def _image_turn(self, x: Tensor, images: FramewisePrior, level: int) -> Tensor:
         """The same of every frame's latents, all frames with one noise."""
-        with self.network("encode"):
+        with self.clock("encode"):
             clean = images.encode(x)
         share = images.prior.alpha_bar(level)
         one = (self.batch, clean.shape[1], 1, *clean.shape[3:])
-        noise = draw(one, self._generator, self.device).to(clean.dtype)
+        noise = draw(one, self.generator, self.device).to(clean.dtype)
         noisy = share**0.5 * clean + (1 - share) ** 0.5 * noise
-        with self.network():
+        with self.clock("transformer"):
             clean = tweedie(noisy, images.noise(noisy, level), share)
-        with self.network("decode"):
+        with self.clock("decode"):
             return images.decode(clean, self.size)
 
 

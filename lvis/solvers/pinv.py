@@ -1,11 +1,14 @@
 """The pseudo-inverse A^+ y, block by block: the baseline that every table starts from."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from lvis.errors import UserError
 from lvis.operators import LinearOperator
-from lvis.solvers.base import BlockInverse, Solver, Stream
+from lvis.solvers.base import Solver, Stream
+from lvis.solvers.by_block import BlockInverse, BlockStream
+from lvis.solvers.whole_clip import WholeClipStream
 
 
 class PinvSolver(Solver):
@@ -22,35 +25,24 @@ class PinvSolver(Solver):
     def __init__(self, device: str | torch.device = "cpu") -> None:
         self.device = torch.device(device)
 
-    def open(
-        self,
-        operator: LinearOperator,
-        size: tuple[int, int],
-        prompt: str = "",
-        seed: int = 0,
-        batch: int = 1,
-    ) -> Stream:
-        """See `Solver.open`.
-
-        Raises:
-            UserError: a measurement in latent space, which has no pixels to invert.
-        """
-        if operator.space == "latent":
-            raise UserError(
-                "solver=pinv cannot invert an operator of latent space; use solver=student"
-            )
-        return PinvStream(self, operator, size, batch)
+    def stream_type(self, operator: LinearOperator) -> type[Stream[Any]]:
+        """See `Solver.stream_type`."""
+        self.require_pixels(operator)
+        return PinvStream if operator.streamable else PinvClipStream
 
 
-class PinvStream(Stream):
-    def __init__(
-        self, solver: Solver, operator: LinearOperator, size: tuple[int, int], batch: int
-    ) -> None:
-        super().__init__(solver, operator, size, batch, whole_clip=not operator.streamable)
-        self._inverse = self.operator.pinv if self.whole_clip else BlockInverse(self.operator)
+class PinvStream(BlockStream[PinvSolver]):
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._inverse = BlockInverse(self.operator)
 
     def bring_to_x(self, measurement: Tensor) -> Tensor:
         return self._inverse(measurement)
 
     def restore_block(self, visible: Tensor) -> Tensor:
         return visible
+
+
+class PinvClipStream(WholeClipStream[PinvSolver]):
+    def restore_clip(self, measurement: Tensor) -> Tensor:
+        return self.operator.pinv(measurement)

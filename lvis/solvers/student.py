@@ -1,6 +1,7 @@
 """InstantViR's student: one transformer pass a block (supplement, Algorithm 2)."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -8,8 +9,9 @@ from torch import Tensor
 from lvis.backbone import WanTransformer
 from lvis.errors import UserError
 from lvis.operators import LinearOperator, StreamState
-from lvis.solvers.base import BlockInverse, Solver, Stream, pad_to
+from lvis.solvers.base import Solver, Stream, pad_to
 from lvis.solvers.blocks import repeat_last
+from lvis.solvers.by_block import BlockInverse, BlockStream
 from lvis.solvers.consistency import Consistency
 from lvis.solvers.one_step import student_prediction
 from lvis.solvers.signature import (
@@ -20,6 +22,7 @@ from lvis.solvers.signature import (
     responses,
     shown_mask,
 )
+from lvis.solvers.whole_clip import WholeClipStream
 from lvis.vae.base import VAEState, VideoVAE
 
 INPUTS = ("lift", "pinv", "estimate")
@@ -104,49 +107,37 @@ class StudentSolver(Solver):
         self.device = transformer.device
         self.stride = vae.spatial_stride * transformer.patch_size[-1]
 
-    def open(
-        self,
-        operator: LinearOperator,
-        size: tuple[int, int],
-        prompt: str = "",
-        seed: int = 0,
-        batch: int = 1,
-    ) -> Stream:
-        """See `Solver.open`; the student draws nothing, so `seed` changes nothing."""
-        return StudentStream(self, operator, size, prompt, batch)
-
-
-class StudentStream(Stream):
-    def __init__(
-        self,
-        solver: StudentSolver,
-        operator: LinearOperator,
-        size: tuple[int, int],
-        prompt: str,
-        batch: int,
-    ) -> None:
-        inverts = solver.input == "pinv" and operator.space == "pixel"
-        super().__init__(solver, operator, size, batch, inverts and not operator.streamable)
-        self.solver = solver
-        self._operator_state: StreamState | None = None
-        self._encoder_state: VAEState = None
-        self._decoder_state: VAEState = None
-        self._inverse: Callable[[Tensor], Tensor] | None = None
-        if solver.estimates and self.agreement is None:
+    def stream_type(self, operator: LinearOperator) -> type[Stream[Any]]:
+        """See `Solver.stream_type`."""
+        if self.input == "estimate" and (operator.space != "pixel" or operator.official):
             raise UserError(
                 "a student with input=estimate needs an operator on pixels with its exact adjoint"
             )
-        self.whole_clip = self.whole_clip or (solver.estimates and not operator.streamable)
+        inverts = self.input != "lift" and operator.space == "pixel"
+        return StudentClipStream if inverts and not operator.streamable else StudentStream
+
+
+class _OneStep(Stream[StudentSolver]):
+    """Algorithm 2, from what is brought to x's shape on."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        solver, operator = self.solver, self.operator
+        self._operator_state: StreamState | None = None
+        self._encoder_state: VAEState = None
+        self._decoder_state: VAEState = None
         self._bands: Tensor | None = None
-        if inverts:
-            self._inverse = self.operator.pinv if self.whole_clip else BlockInverse(self.operator)
+        self._position = 0
+        self._inverse: Callable[[Tensor], Tensor] | None = None
+        if solver.input == "pinv" and operator.space == "pixel":
+            self._inverse = BlockInverse(operator) if operator.streamable else operator.pinv
         height, width = self.padded_size
         vae_stride = solver.vae.spatial_stride
         # line 1: an empty cache, allocated in full
         self.cache = solver.transformer.open_cache(
-            batch,
+            self.batch,
             (height // vae_stride, width // vae_stride),
-            solver.embed_text([prompt]).to(solver.device),
+            solver.embed_text([self.prompt]).to(solver.device),
             block_size=solver.block_size,
             window=solver.window,
             sink=solver.sink,
@@ -166,6 +157,7 @@ class StudentStream(Stream):
         return self._lift(measurement)
 
     def restore_block(self, visible: Tensor) -> Tensor:
+        """One full block (B, 3, T_n, H, W) restored; sides may grow."""
         vae = self.solver.vae
         # line 4: z_in = E'(y)
         with self.clock("encode"):
@@ -175,6 +167,7 @@ class StudentStream(Stream):
         # lines 5 to 16: one pass, which reads the cache and adds the keys and values of z_in to it
         with self.clock("transformer"):
             clean = self._predict(latents)
+        self._position += visible.shape[2]
         # lines 17 to 19
         with self.clock("decode"):
             if self.solver.output == "direct":
@@ -230,11 +223,11 @@ class StudentStream(Stream):
         missing = shown_mask(self.measured.here, (self.batch, 3, known, *self.size))
         if missing is None:
             return None
-        begins = self.frames == 0
+        begins = self._position == 0
         count = self._first_block if begins else self._later_block
         missing = missing.to(self.device).expand(-1, -1, known, -1, -1)
         if self.whole_clip:
-            missing = missing[:, :, self.frames : self.frames + count]
+            missing = missing[:, :, self._position : self._position + count]
         missing = pad_to(repeat_last(missing, count), self.padded_size)
         return 1 - latent_share(missing, begins)
 
@@ -246,3 +239,20 @@ class StudentStream(Stream):
         masked = here(latents)
         self._operator_state = self.operator.advance(self._operator_state, masked)
         return masked
+
+
+class StudentStream(_OneStep, BlockStream[StudentSolver]):
+    """Block by block."""
+
+
+class StudentClipStream(_OneStep, WholeClipStream[StudentSolver]):
+    """For operators that can only be inverted with the whole clip at hand."""
+
+    def restore_clip(self, measurement: Tensor) -> Tensor:
+        visible = self.bring_to_x(measurement)
+        blocks: list[Tensor] = []
+        for block in self.cut(visible):
+            full = self._later_block if blocks else self._first_block
+            blocks.append(self.restore_block(repeat_last(block, full)))
+        video = torch.cat(blocks, dim=2)
+        return video[:, :, : visible.shape[2], : self.size[0], : self.size[1]]

@@ -1,12 +1,14 @@
 """SVI: video restoration with an image prior in pixel space, by batch-consistent DDIM sampling and CG on A."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from lvis.backbone.pixel_prior import TIMESTEPS, PixelPrior
 from lvis.errors import UserError
 from lvis.operators import LinearOperator
-from lvis.solvers.base import Solver
+from lvis.solvers.base import Solver, Stream
 from lvis.solvers.batch_consistent import renoise
 from lvis.solvers.patchwise import PatchwisePrior, as_frames, as_video, ddim_path, draw
 from lvis.solvers.whole_clip import WholeClipStream
@@ -48,51 +50,30 @@ class SVISolver(Solver):
         self.window, self.overlap = window, overlap
         self.device = torch.device(device)
 
-    def open(
-        self,
-        operator: LinearOperator,
-        size: tuple[int, int],
-        prompt: str = "",
-        seed: int = 0,
-        batch: int = 1,
-    ) -> "SVIStream":
-        """See `Solver.open`.
-
-        Raises:
-            UserError: an operator of latent space, or without its exact adjoint.
-        """
-        return SVIStream(self, operator, size, batch, seed)
+    def stream_type(self, operator: LinearOperator) -> type[Stream[Any]]:
+        """See `Solver.stream_type`."""
+        self.require_pixels(operator)
+        self.require_adjoint(operator)
+        return SVIStream
 
 
-class SVIStream(WholeClipStream):
-    def __init__(
-        self,
-        solver: SVISolver,
-        operator: LinearOperator,
-        size: tuple[int, int],
-        batch: int,
-        seed: int,
-    ) -> None:
-        super().__init__(solver, operator, size, batch)
-        self._solver = solver
-        self._generator = torch.Generator().manual_seed(seed)
-
+class SVIStream(WholeClipStream[SVISolver]):
     def restore_clip(self, measurement: Tensor) -> Tensor:
-        solver = self._solver
+        solver = self.solver
         patchwise = PatchwisePrior(solver.prior, solver.overlap)
         count = measurement.shape[2]
         one = (self.batch, 3, 1, *self.size)
-        noisy = draw(one, self._generator, self.device).repeat(1, 1, count, 1, 1)
+        noisy = draw(one, self.generator, self.device).repeat(1, 1, count, 1, 1)
         clean = noisy
         for t, following in ddim_path(solver.steps, TIMESTEPS):
-            with self.network():
+            with self.clock("transformer"):
                 frames = as_frames(noisy)
                 parts = [patchwise.predict_noise(f, t) for f in frames.split(solver.window)]
                 noise = torch.cat(parts)
                 estimate = as_video(patchwise.predict_clean(frames, noise, t), self.batch)
             clean = self.operator.least_squares(measurement, estimate, solver.cg_steps)
             if following >= 0:
-                shared = draw(one, self._generator, self.device)
+                shared = draw(one, self.generator, self.device)
                 level = solver.prior.alpha_bar(following)
                 noisy = renoise(clean, as_video(noise, self.batch), shared, level, solver.eta)
         self.count_passes({"image_prior": patchwise.passes}, count)

@@ -1,5 +1,7 @@
 """VISION-XL: video restoration with a latent image prior, a frame in the networks at a time (Algorithm 1)."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -7,7 +9,7 @@ from lvis.backbone.ddim import invert, timesteps, tweedie
 from lvis.backbone.image_prior import TIMESTEPS, ImagePrior
 from lvis.errors import UserError
 from lvis.operators import LinearOperator
-from lvis.solvers.base import Solver, pad_to
+from lvis.solvers.base import Solver, Stream, pad_to
 from lvis.solvers.batch_consistent import renoise
 from lvis.solvers.low_pass import SCHEDULES, low_pass, width
 from lvis.solvers.patchwise import as_frames, as_video, draw
@@ -93,37 +95,16 @@ class VisionXLSolver(Solver):
         self.stride = prior.stride
         self.device = torch.device(device)
 
-    def open(
-        self,
-        operator: LinearOperator,
-        size: tuple[int, int],
-        prompt: str = "",
-        seed: int = 0,
-        batch: int = 1,
-    ) -> "VisionXLStream":
-        """See `Solver.open`; the prior is asked with the null prompt, whatever `prompt` says.
-
-        Raises:
-            UserError: an operator of latent space, or without its exact adjoint.
-        """
-        return VisionXLStream(self, operator, size, batch, seed)
+    def stream_type(self, operator: LinearOperator) -> type[Stream[Any]]:
+        """See `Solver.stream_type`."""
+        self.require_pixels(operator)
+        self.require_adjoint(operator)
+        return VisionXLStream
 
 
-class VisionXLStream(WholeClipStream):
-    def __init__(
-        self,
-        solver: VisionXLSolver,
-        operator: LinearOperator,
-        size: tuple[int, int],
-        batch: int,
-        seed: int,
-    ) -> None:
-        super().__init__(solver, operator, size, batch)
-        self._solver = solver
-        self._generator = torch.Generator().manual_seed(seed)
-
+class VisionXLStream(WholeClipStream[VisionXLSolver]):
     def restore_clip(self, measurement: Tensor) -> Tensor:
-        solver, count = self._solver, measurement.shape[2]
+        solver, count = self.solver, measurement.shape[2]
         before = dict(solver.prior.calls)
         # drawn once, so that windows have the frames' common noise in common, too
         shared = [self._draw() for _ in solver.times]
@@ -139,7 +120,7 @@ class VisionXLStream(WholeClipStream):
         self.operator.require_streamable()
         count, settled, state = measurement.shape[2], 0, None
         restored = measurement.new_empty(0)
-        for start in starts(count, size, self._solver.overlap):
+        for start in starts(count, size, self.solver.overlap):
             if start:
                 state = self.operator.advance(state, restored[:, :, settled:start])
                 settled = start
@@ -153,11 +134,11 @@ class VisionXLStream(WholeClipStream):
         self, operator: LinearOperator, measurement: Tensor, shared: list[Tensor]
     ) -> Tensor:
         """Algorithm 1 on frames that are restored together."""
-        solver, prior, count = self._solver, self._solver.prior, measurement.shape[2]
+        solver, prior, count = self.solver, self.solver.prior, measurement.shape[2]
         noisy = self._initial(operator, measurement, shared[0])
         for step, t in enumerate(solver.times):
             level = prior.alpha_bar(t)
-            with self.network():
+            with self.clock("transformer"):
                 noise = prior.noise(noisy, t)  # Eq. 3
             estimate = self._decode(tweedie(noisy, noise, level))  # Eqs. 4 and 5
             if t == solver.times[-1]:
@@ -174,7 +155,7 @@ class VisionXLStream(WholeClipStream):
 
     def _initial(self, operator: LinearOperator, measurement: Tensor, shared: Tensor) -> Tensor:
         """z_tau of every frame, (B T, 4, h, w): Step 1, Eq. 2."""
-        solver, prior, count = self._solver, self._solver.prior, measurement.shape[2]
+        solver, prior, count = self.solver, self.solver.prior, measurement.shape[2]
         if solver.initialisation == "shared_noise":
             return shared.repeat_interleave(count, 0)
         if solver.initialisation == "noise":
@@ -184,26 +165,26 @@ class VisionXLStream(WholeClipStream):
         chosen = seen[:, :, :1] if solver.inversion == "first" else seen
         levels = [(t, prior.alpha_bar(t)) for t in reversed(solver.times)]
         clean = self._encode(as_frames(chosen))
-        with self.network():
+        with self.clock("transformer"):
             noisy = invert(clean, prior.noise, levels)
         return noisy.repeat_interleave(count, 0) if solver.inversion == "first" else noisy
 
     def _encode(self, frames: Tensor) -> Tensor:
         padded = pad_to(frames[:, :, None], self.padded_size)[:, :, 0]
-        with self.network("encode"):
-            return self._solver.prior.encode(padded)
+        with self.clock("encode"):
+            return self.solver.prior.encode(padded)
 
     def _decode(self, latents: Tensor) -> Tensor:
         """The video (B, 3, T, H, W) of latent frames, the padding cut off."""
         height, width = self.size
-        with self.network("decode"):
-            frames = self._solver.prior.decode(latents)
+        with self.clock("decode"):
+            frames = self.solver.prior.decode(latents)
         return as_video(frames[..., :height, :width], self.batch)
 
     def _draw(self) -> Tensor:
-        prior, sides = self._solver.prior, self.padded_size
+        prior, sides = self.solver.prior, self.padded_size
         shape = (self.batch, prior.channels, *(side // prior.factor for side in sides))
-        return draw(shape, self._generator, self.device)
+        return draw(shape, self.generator, self.device)
 
 
 def cross_fade(before: Tensor, after: Tensor, start: int) -> Tensor:

@@ -14,8 +14,8 @@ FRAMES, SIDE = 9, 32
 class Wasteful(PinvSolver):
     """Takes 256 MB while it restores, and two passes through a network a frame."""
 
-    def open(self, operator, size, prompt="", seed=0, batch=1):
-        return WastefulStream(self, operator, size, batch)
+    def stream_type(self, operator):
+        return WastefulStream
 
 
 class WastefulStream(WholeClipStream):
