@@ -10,7 +10,7 @@ from lvis.benchmark.counting import Count
 from lvis.benchmark.report import comparison, read
 from lvis.cli.config import compose
 from lvis.errors import UserError
-from lvis.solvers.load import load_pinv_solver
+from lvis.solvers.build import pinv
 from lvis.weights import load_transformer
 
 QUICK = ["size=[32,32]", "blocks=2", "repeats=2", "warmup=1", "device=cpu"]
@@ -30,7 +30,7 @@ def test_random_student_passes_and_comparison(tmp_path):
 
 
 def test_operations_of_a_known_product():
-    solver = load_pinv_solver("cpu")
+    solver = pinv("cpu")
     with Count(solver) as count:
         torch.ones(3, 5) @ torch.ones(5, 7)
     assert count.flops["all"] == 2 * 3 * 5 * 7
