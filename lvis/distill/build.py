@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from lvis.backbone import NEGATIVE_PROMPT, PromptCache, WanTransformer
 from lvis.cli.config import plain
 from lvis.cli.schema import check_targets
+from lvis.distill.lora import adapted, train_whole
 from lvis.distill.losses import Losses
 from lvis.distill.settings import Settings
 from lvis.solvers.signature import CHANNELS
@@ -46,13 +47,11 @@ def build_losses(cfg: DictConfig, settings: Settings) -> Losses:
     require(parts if cfg.vae.name != "wan" else _without(parts, "vae.module"))
     for part in (*parts.values(), cfg.task.operator):
         check_targets(part)
-    teacher = instantiate(cfg.model.teacher)
     teacher_vae = instantiate(cfg.model.teacher_vae)
-    student = _student(cfg, teacher)
-    critic = copy.deepcopy(teacher).float()
+    student, teacher, critic = networks(cfg, settings, instantiate(cfg.model.teacher))
     return Losses(
         student=student,
-        teacher=teacher.to(to_dtype(cfg.distill.teacher_dtype)),
+        teacher=teacher,
         critic=critic,
         student_vae=teacher_vae if cfg.vae.name == "wan" else instantiate(cfg.vae.module),
         teacher_vae=teacher_vae,
@@ -62,18 +61,53 @@ def build_losses(cfg: DictConfig, settings: Settings) -> Losses:
     )
 
 
-def _student(cfg: DictConfig, teacher: WanTransformer) -> WanTransformer:
-    if cfg.distill.student_from is None:
-        student = copy.deepcopy(teacher)
-    else:
-        student, _ = load_student(cfg.distill.student_from)
-    if cfg.distill.student_sees_operator and student.in_channels == student.out_channels:
-        student = with_channels(student, CHANNELS)
+def networks(
+    cfg: DictConfig, settings: Settings, teacher: WanTransformer
+) -> tuple[WanTransformer, WanTransformer, WanTransformer]:
+    """Student, teacher and critic, in their dtypes.
+
+    Trained whole, student and critic are float32 copies of the teacher. With `distill.lora` they share
+    its tensors in the dtype that it computes in, and their adapters are float32.
+
+    Args:
+        teacher: in float32; it may be changed.
+    """
+    origin = teacher
+    if cfg.distill.student_from is not None:
+        origin, _ = load_student(cfg.distill.student_from)
+    if settings.lora is None:
+        student, critic = copy.deepcopy(origin), copy.deepcopy(teacher).float()
+        if cfg.distill.student_sees_operator:
+            student = seeing_operator(student)
+        if cfg.distill.zero_head:
+            zero(student.net.proj_out)
+        return student.float(), teacher.to(to_dtype(cfg.distill.teacher_dtype)), critic
+    # without autocast the products of a frozen matrix are in its own dtype
+    base = to_dtype(cfg.distill.teacher_dtype if settings.autocast == "bf16" else "float32")
+    origin, teacher = origin.to(base), teacher.to(base)
+    if cfg.distill.student_sees_operator:
+        origin = seeing_operator(origin)
+    student = adapted(origin, settings.lora, settings.seed)
+    if student.in_channels != teacher.in_channels:
+        train_whole(student.net.patch_embedding)
     if cfg.distill.zero_head:
-        head = student.net.proj_out
-        nn.init.zeros_(head.weight)
-        nn.init.zeros_(head.bias)
-    return student.float()
+        train_whole(student.net.proj_out)
+        zero(student.net.proj_out)
+    critic = adapted(teacher, settings.lora, settings.seed + 1)
+    return student, teacher.to(to_dtype(cfg.distill.teacher_dtype)), critic
+
+
+def zero(layer: nn.Linear) -> None:
+    """Zero a layer's weight and bias."""
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+
+
+def seeing_operator(transformer: WanTransformer) -> WanTransformer:
+    """The transformer with input channels for the operator, where it has none yet."""
+    if transformer.in_channels != transformer.out_channels:
+        return transformer
+    return with_channels(transformer, CHANNELS)
 
 
 def with_channels(transformer: WanTransformer, count: int) -> WanTransformer:

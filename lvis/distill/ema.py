@@ -6,9 +6,11 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from lvis.distill.lora import trained
+
 
 class Average:
-    """Float32 average of a module's parameters: average <- decay average + (1 - decay) parameter.
+    """Float32 average of a module's trained parameters: average <- decay average + (1 - decay) parameter.
 
     Args:
         module: whose parameters are averaged; the average begins at their present values.
@@ -26,7 +28,7 @@ class Average:
         """Take in the module's present parameters."""
         if not self.values:
             return
-        for name, parameter in self.module.named_parameters():
+        for name, parameter in trained(self.module):
             average = self.values[name]
             if average.device != parameter.device:
                 average = self.values[name] = average.to(parameter.device)
@@ -36,16 +38,16 @@ class Average:
     @torch.no_grad()
     def applied(self) -> Iterator[nn.Module]:
         """The module with the average as its parameters, for as long as the block lasts."""
-        trained = {
+        before = {
             name: parameter.detach().clone()
-            for name, parameter in self.module.named_parameters()
+            for name, parameter in trained(self.module)
             if name in self.values
         }
         self._write(self.values)
         try:
             yield self.module
         finally:
-            self._write(trained)
+            self._write(before)
 
     def _write(self, values: dict[str, Tensor]) -> None:
         for name, parameter in self.module.named_parameters():
@@ -55,6 +57,4 @@ class Average:
     def restart(self) -> None:
         """Begin at the module's present parameters."""
         if self.decay > 0:
-            self.values = {
-                name: p.detach().float().clone() for name, p in self.module.named_parameters()
-            }
+            self.values = {name: p.detach().float().clone() for name, p in trained(self.module)}

@@ -11,6 +11,7 @@ from lvis.distill import objective
 from lvis.distill.checkpoints import Checkpoint
 from lvis.distill.ema import Average
 from lvis.distill.feeding import LOST
+from lvis.distill.lora import trained
 from lvis.distill.losses import Losses, Measurement
 from lvis.distill.parallel import agreed_any, gathered, mesh_of, shard, syncing, whole, world_size
 from lvis.distill.randomness import Draws
@@ -69,7 +70,7 @@ class Distillation(LightningModule):
     def _adamw(self, net: nn.Module, learning_rate: float) -> torch.optim.AdamW:
         settings = self.settings
         return torch.optim.AdamW(
-            net.parameters(),
+            [parameter for _, parameter in trained(net)],
             lr=learning_rate,
             betas=settings.betas,
             weight_decay=settings.weight_decay,

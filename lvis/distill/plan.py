@@ -6,6 +6,7 @@ from omegaconf import DictConfig
 from rich.table import Table
 from torch import nn
 
+from lvis.distill.lora import trained
 from lvis.distill.module import Distillation
 
 GIB = 2**30
@@ -65,13 +66,12 @@ def memory_bytes(module: Distillation) -> int:
     """Bytes that stay allocated in training: weights, and for a trained net gradients and AdamW's
     two moments."""
     losses = module.losses
-    trained = _bytes(losses.student) + _bytes(losses.critic) * (module.settings.prior_weight > 0)
-    unique = {
-        id(p): p for net in (losses.student_vae, losses.teacher_vae) for p in net.parameters()
-    }
-    frozen = _bytes(losses.teacher) + sum(p.numel() * p.element_size() for p in unique.values())
-    average = _bytes(losses.student) * (module.settings.ema_decay > 0)
-    return 4 * trained + frozen + average
+    weights = sum(p.nbytes for p in losses.parameters())  # what networks share, once
+    updated = _trained_bytes(losses.student)
+    average = updated * (module.settings.ema_decay > 0)
+    if module.settings.prior_weight > 0:
+        updated += _trained_bytes(losses.critic)
+    return weights + 3 * updated + average
 
 
 def _updates(module: Distillation) -> str:
@@ -84,9 +84,12 @@ def _updates(module: Distillation) -> str:
     return text
 
 
-def _bytes(net: nn.Module) -> int:
-    return sum(p.numel() * p.element_size() for p in net.parameters())
+def _trained_bytes(net: nn.Module) -> int:
+    return sum(p.nbytes for _, p in trained(net))
 
 
 def _millions(net: nn.Module) -> str:
-    return f"{sum(p.numel() for p in net.parameters()) / 1e6:.1f} M parameters"
+    every = sum(p.numel() for p in net.parameters())
+    updated = sum(p.numel() for _, p in trained(net))
+    more = "" if updated == every else f", {updated / 1e6:.1f} M of them trained"
+    return f"{every / 1e6:.1f} M parameters{more}"

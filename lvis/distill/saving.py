@@ -9,6 +9,7 @@ from lightning import Callback, Trainer
 from lvis.cli.progress import console
 from lvis.distill import checkpoints
 from lvis.distill.checkpoints import RUN, SavingFailed
+from lvis.distill.lora import adapters_alone, merged_state, save_adapters, trained
 from lvis.distill.module import Distillation
 from lvis.distill.parallel import agreed_any, whole
 from lvis.distill.validation import Validation
@@ -126,14 +127,20 @@ class Checkpointing(Callback):
 
     def _export(self, trainer: Trainer, module: Distillation, alone: bool) -> None:
         net = module.losses.student
-        averages = module.average.values or dict(net.named_parameters())
+        lora = module.settings.lora
         # putting shared-out tensors together takes every process
-        state = {name.removeprefix("net."): whole(value) for name, value in averages.items()}
+        averages = {
+            name: whole(value)
+            for name, value in (module.average.values or dict(trained(net))).items()
+        }
+        state = merged_state(net, averages, lora)
         failure = None
         if trainer.is_global_zero:
             about = {**self.about, "step": module.step, "student_step": module.student_step}
             try:
                 save_transformer(net, self.export, about, state=state)
+                if lora is not None and adapters_alone(net):
+                    save_adapters(self.export, averages, lora)
             except UserError as error:
                 failure = error
         if failure is not None if alone else agreed_any(failure is not None, module.device):

@@ -19,6 +19,7 @@ from lvis.cli.schema import (
     Share,
     misfit,
 )
+from lvis.distill.lora import Lora
 from lvis.distill.objective import CRITIC_LOSSES, LIKELIHOOD_MEANS, LIKELIHOOD_NORMS, RAMPS
 from lvis.distill.self_supervision import TERMS
 from lvis.errors import UserError
@@ -109,6 +110,7 @@ class Settings:
     bridge_group: Count  # blocks whose VAE states are recomputed together; 1 = all states are kept
     attention: str  # blocks | flex, of the student's block-causal pass
     seed: CountOrNone
+    lora: Lora | None = None  # adapters of student and critic; None trains them whole
 
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():

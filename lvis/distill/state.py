@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lvis.distill.ema import Average
+from lvis.distill.lora import trained
 from lvis.distill.parallel import own_part, own_rows
 from lvis.errors import UserError
 
@@ -98,7 +99,7 @@ class TrainingState:
 
     def _trained(self) -> Iterator[tuple[str, str, nn.Parameter]]:
         for net, module in self.nets.items():
-            for name, parameter in module.named_parameters():
+            for name, parameter in trained(module):
                 yield net, name, parameter
 
 

@@ -16,7 +16,7 @@ from lvis.distill.losses import Losses
 from lvis.distill.module import Distillation
 from lvis.distill.randomness import Draws
 from lvis.errors import UserError
-from lvis.plan.memory import gradient_bytes, moment_bytes, strategy_of
+from lvis.plan.memory import FLOAT32, gradient_bytes, moment_bytes, strategy_of, trained_count
 from lvis.plan.networks import fake_mode, parameter_bytes, planned_losses, within
 from lvis.plan.step import Step, run_step, saved_activations, transformer_activations
 
@@ -108,7 +108,7 @@ def state_rows(
             moments = moment_bytes(getattr(planned, name))
             rows[f"{name} Adam moments (bytes)"] = (moments, measured[f"{name} Adam moments"])
     average = sum(value.nbytes for value in module.average.values.values())
-    rows["student average (bytes)"] = (parameter_bytes(planned.student), average)
+    rows["student average (bytes)"] = (trained_count(planned.student) * FLOAT32, average)
     return rows
 
 

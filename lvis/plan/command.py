@@ -31,6 +31,7 @@ from lvis.plan.memory import (
     optimiser_bytes,
     persistent_parts,
     strategy_of,
+    trained_count,
 )
 from lvis.plan.networks import fake_mode, planned_losses, within, without_storage
 from lvis.plan.operations import by, hours, step_operations
@@ -73,7 +74,8 @@ def plan(cfg: DictConfig) -> Plan:
             "gpu": gpu.name,
             "clips": f"{video[0]} per GPU and step in {settings.accumulate} micro-batch(es), "
             f"{video[2]} frames of {video[3]} x {video[4]}",
-            "student": f"{count(losses.student) / 1e6:.1f} M parameters",
+            "student": f"{count(losses.student) / 1e6:.1f} M parameters, "
+            f"{trained_count(losses.student) / 1e6:.1f} M trained",
             "checkpointing": settings.checkpoint_activations,
             "autocast": settings.autocast,
             "commit": code_version(),

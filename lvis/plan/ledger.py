@@ -156,7 +156,7 @@ class Ledger:
 
     def hold_gradients(self, net: nn.Module) -> None:
         """Give a net the gradients of earlier micro-batches."""
-        for parameter in net.parameters():
+        for parameter in filter(_is_trained, net.parameters()):
             parameter.grad = torch.zeros_like(parameter)
             self._to_gradients(parameter)
 
@@ -267,6 +267,10 @@ def _is_tensor(value: Any) -> bool:
 
 def _key(tensor: Tensor) -> int:
     return tensor.untyped_storage()._cdata
+
+
+def _is_trained(parameter: Tensor) -> bool:
+    return parameter.requires_grad
 
 
 def _is_half(args: tuple[Any, ...]) -> bool:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from lvis.distill.lora import trained
 from lvis.distill.losses import Losses
 from lvis.errors import UserError
-from lvis.plan.networks import parameter_bytes
+from lvis.plan.networks import parameter_bytes, trained_bytes
 
 SINGLE, DDP, FSDP = "single", "ddp", "fsdp"
 FLOAT32 = 4
@@ -64,25 +65,27 @@ def persistent_parts(
         text_encoder: where it stays loaded (no `distill.prompt_cache`).
     """
     settings, share = losses.settings, strategy.share
-    trained = {"student": losses.student}
+    updated = {"student": losses.student}
     if settings.prior_weight > 0:
-        trained["critic"] = losses.critic
+        updated["critic"] = losses.critic
+    # what adapters leave alone is one tensor for all three, which FSDP shards three times
+    seen: set[int] | None = None if strategy.name == FSDP else set()
     vaes = {id(vae): vae for vae in (losses.student_vae, losses.teacher_vae)}
     parts: dict[str, float] = {
-        "teacher weights": parameter_bytes(losses.teacher) * share,
-        "student weights": parameter_bytes(losses.student) * share,
-        "critic weights": parameter_bytes(losses.critic) * share,
+        "teacher weights": parameter_bytes(losses.teacher, seen) * share,
+        "student weights": parameter_bytes(losses.student, seen) * share,
+        "critic weights": parameter_bytes(losses.critic, seen) * share,
         "VAE weights": sum(parameter_bytes(vae) for vae in vaes.values()),
     }
     if text_encoder is not None:
         parts["text encoder weights"] = parameter_bytes(text_encoder)
-    for name, net in trained.items():
+    for name, net in updated.items():
         parts[f"{name} Adam moments"] = moment_bytes(net) * share
     if settings.ema_decay > 0:
-        parts["student average (EMA)"] = count(losses.student) * FLOAT32 * share
+        parts["student average (EMA)"] = trained_count(losses.student) * FLOAT32 * share
     if strategy.name == DDP:
         # DDP copies gradients into buckets that stay allocated
-        parts["DDP gradient buckets"] = sum(parameter_bytes(net) for net in trained.values())
+        parts["DDP gradient buckets"] = sum(trained_bytes(net) for net in updated.values())
     if strategy.name == FSDP:
         # the group that computes, the next one on its way, and the gradient of a whole group
         parts["FSDP unsharded groups"] = 3 * largest_group(losses.student)
@@ -92,7 +95,7 @@ def persistent_parts(
 def gradient_bytes(losses: Losses, strategy: Strategy) -> float:
     """Bytes of one net's gradients: student and critic are updated one after the other, and each
     frees its own."""
-    return parameter_bytes(losses.student) * strategy.share
+    return max(trained_bytes(losses.student), trained_bytes(losses.critic)) * strategy.share
 
 
 def optimiser_bytes(losses: Losses, strategy: Strategy) -> float:
@@ -103,7 +106,7 @@ def optimiser_bytes(losses: Losses, strategy: Strategy) -> float:
 
 def moment_bytes(net: nn.Module) -> int:
     """AdamW's two moments in the parameters' dtype, and a float32 step count a tensor."""
-    return 2 * parameter_bytes(net) + FLOAT32 * len(list(net.parameters()))
+    return 2 * trained_bytes(net) + FLOAT32 * len(list(trained(net)))
 
 
 def largest_group(net: nn.Module) -> int:
@@ -116,3 +119,8 @@ def largest_group(net: nn.Module) -> int:
 def count(net: nn.Module) -> int:
     """Parameters of a module."""
     return sum(p.numel() for p in net.parameters())
+
+
+def trained_count(net: nn.Module) -> int:
+    """Parameters that training changes."""
+    return sum(p.numel() for _, p in trained(net))

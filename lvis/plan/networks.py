@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,9 +13,11 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from lvis.distill.build import networks
+from lvis.distill.lora import trained
 from lvis.distill.losses import Losses
 from lvis.distill.settings import Settings
-from lvis.weights.load import parameters_on_meta, to_dtype
+from lvis.weights.load import parameters_on_meta
 
 
 class Embeddings(nn.Module):
@@ -67,15 +68,15 @@ def planned_losses(cfg: DictConfig, settings: Settings, mode: FakeTensorMode) ->
     lean = cfg.vae.name != "wan"
     student_vae = without_storage(cfg.vae.module) if lean else teacher_vae
     text_len = teacher.text_len or int(cfg.model.text_len)
-    nets = {
-        "student": copy.deepcopy(teacher).float(),
-        "critic": copy.deepcopy(teacher).float(),
-        "teacher": teacher.to(to_dtype(cfg.distill.teacher_dtype)),
-    }
-    for net in (*nets.values(), teacher_vae, student_vae):
-        make_fake(net, mode)
+    with parameters_on_meta():
+        student, teacher, critic = networks(_from_teacher(cfg), settings, teacher)
+    fakes: dict[nn.Parameter, nn.Parameter] = {}
+    for net in (student, teacher, critic, teacher_vae, student_vae):
+        make_fake(net, mode, fakes)
     losses = Losses(
-        **nets,
+        student=student,
+        teacher=teacher,
+        critic=critic,
         student_vae=student_vae,
         teacher_vae=teacher_vae,
         operator=instantiate(cfg.task.operator),
@@ -94,14 +95,25 @@ def without_storage(node: DictConfig) -> Any:
         return instantiate({**plain, "weights": "random"})
 
 
-def make_fake(net: nn.Module, mode: FakeTensorMode) -> None:
-    """Replace a module's parameters and buffers by fake ones on the CPU, in place."""
+def _from_teacher(cfg: DictConfig) -> Any:
+    """The configuration without another student's weights, which would be read."""
+    return OmegaConf.merge(cfg, {"distill": {"student_from": None}})
+
+
+def make_fake(net: nn.Module, mode: FakeTensorMode, made: dict[nn.Parameter, nn.Parameter]) -> None:
+    """Replace a module's parameters and buffers by fake ones on the CPU, in place.
+
+    Args:
+        made: the fake ones by what they stand for; what networks share, they go on sharing.
+    """
     for module in net.modules():
         for name, parameter in list(module.named_parameters(recurse=False)):
             if parameter.device.type == "meta":
-                with mode:
-                    fake = torch.empty(parameter.shape, dtype=parameter.dtype, device="cpu")
-                setattr(module, name, nn.Parameter(fake, parameter.requires_grad))
+                if parameter not in made:
+                    with mode:
+                        fake = torch.empty(parameter.shape, dtype=parameter.dtype, device="cpu")
+                    made[parameter] = nn.Parameter(fake, parameter.requires_grad)
+                setattr(module, name, made[parameter])
         for name, buffer in list(module.named_buffers(recurse=False)):
             with mode:
                 setattr(module, name, torch.empty(buffer.shape, dtype=buffer.dtype))
@@ -115,6 +127,18 @@ def as_on_a_gpu(vae: Any) -> None:
             setattr(vae, name, torch.float16)
 
 
-def parameter_bytes(net: nn.Module) -> int:
-    """Bytes of a module's parameters."""
-    return sum(p.numel() * p.element_size() for p in net.parameters())
+def parameter_bytes(net: nn.Module, seen: set[int] | None = None) -> int:
+    """Bytes of a module's parameters.
+
+    Args:
+        seen: ids of parameters that are counted already; the module's are added.
+    """
+    seen = set() if seen is None else seen
+    fresh = [p for p in net.parameters() if id(p) not in seen]
+    seen.update(id(p) for p in fresh)
+    return sum(p.numel() * p.element_size() for p in fresh)
+
+
+def trained_bytes(net: nn.Module) -> int:
+    """Bytes of the parameters that training changes."""
+    return sum(p.numel() * p.element_size() for _, p in trained(net))
