@@ -39,15 +39,15 @@ def fake_mode() -> FakeTensorMode:
 @contextmanager
 def within(mode: FakeTensorMode) -> Iterator[None]:
     """Tensors made inside have no storage, and none of them stays in a cache of lvis."""
-    _forget_caches()
+    forget_caches()
     try:
         with mode:
             yield
     finally:
-        _forget_caches()
+        forget_caches()
 
 
-def _forget_caches() -> None:
+def forget_caches() -> None:
     modules = [module for name, module in sys.modules.items() if name.startswith("lvis.")]
     for module in modules:
         for value in vars(module).values():

@@ -1,0 +1,94 @@
+"""Streams on a fake CUDA device: one device, one attention dtype, memory that stays, and no host in the way."""
+
+import pytest
+import torch
+from hydra.utils import instantiate
+
+from lvis.benchmark.command import realised
+from lvis.cli.config import compose
+from lvis.fakecuda.streams import fake_solver, recorded, run_blocks
+
+SIZE = (64, 64)
+STUDENT = ["solver=student", "consistency=prox"]
+CASES = {
+    "student lean": [*STUDENT, "vae=lean", "task=inpaint"],
+    "student wan": [*STUDENT, "vae=wan", "task=deblur"],
+    "papers' student": ["solver=student", "vae=lean", "task=sr4", "consistency=none"],
+    "student temporal": [*STUDENT, "vae=lean", "task=temporal_average"],
+    "avis": ["solver=avis", "vae=wan", "task=inpaint", "consistency=prox"],
+    "avis sr4": ["solver=avis", "vae=wan", "task=sr4", "consistency=none"],
+    "avis flash": ["solver=avis_flash", "vae=wan", "task=inpaint", "consistency=prox"],
+}
+# where the host may wait or copy in a steady block
+ALLOWED = {
+    ("sync", "solvers/base.py"),
+    ("d2h", "solvers/initial.py"),
+    ("h2d", "solvers/initial.py"),
+    ("h2d", "solvers/agreement.py"),
+    ("h2d", "solvers/avis.py"),
+    ("h2d", "solvers/tracking.py"),
+    ("sync", "solvers/tracking.py"),
+    ("sync", "operators/cg.py"),
+}
+
+
+def run(overrides, size=SIZE, blocks=3, model="tiny"):
+    """The record of a stream and what each of its blocks held."""
+    cfg = compose("benchmark", [f"model={model}", "device=cuda", *overrides])
+    with recorded() as recorder:
+        solver = fake_solver(cfg)
+        operator = realised(instantiate(cfg.task.operator), size, 0)
+        return recorder, run_blocks(recorder, solver, operator, size, blocks)
+
+
+def steady(recorder, kinds):
+    """(kind, file) of the events of blocks 2 and on."""
+    return {
+        (event.kind, event.site.split(":")[0])
+        for event in recorder.events
+        if event.kind in kinds and event.phase[:5] == "block" and int(event.phase[5]) >= 2
+    }
+
+
+def check(recorder, blocks):
+    assert [e for e in recorder.events if e.kind == "mixed"] == []
+    assert len({block.live for block in blocks[1:]}) == 1, [block.live for block in blocks]
+    attention = {
+        event.detail
+        for event in recorder.events
+        if event.kind == "attention" and event.phase.endswith("transformer")
+    }
+    assert attention == {"torch.bfloat16 mask=False"}
+    found = steady(recorder, ("sync", "h2d", "d2h"))
+    assert found <= ALLOWED, found - ALLOWED
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_stream_on_a_gpu(case):
+    check(*run(CASES[case]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("case", "most"),
+    [("student lean", 11), ("student wan", 25), ("avis", 27), ("avis flash", 26)],
+)
+def test_a_stream_of_full_size(case, most):
+    recorder, blocks = run(CASES[case], (480, 832), 9, "wan1_3b")
+    check(recorder, blocks)
+    assert max(block.peak for block in blocks) < most * 2**30
+
+
+def test_a_mixed_device_and_a_sync_are_seen():
+    with recorded() as recorder:
+        x = torch.zeros(4, 4, device="cuda")
+        assert x.sum().item() == 1.0  # what a recorder says every number is
+        x[torch.tensor([0, 2])]
+        x + torch.zeros(())
+        with pytest.raises(RuntimeError, match="device"):
+            x + torch.zeros(4, 4)
+        torch.zeros(2).to("cuda")
+        x.cpu()
+    kinds = [event.kind for event in recorder.events]
+    assert {"sync", "h2d", "d2h", "scalar", "mixed"} <= set(kinds)
+    assert recorder.peak >= 2 * 512
