@@ -14,12 +14,9 @@ from lvis.errors import UserError
 
 LONGEST_PROMPT = 500  # characters
 SIDES = (128, 160, 192, 256, 384, 512)  # shorter sides that a clean clip can be scaled to
-_NOT_OFFERED = ("own",)  # needs code of the user's
-_STRENGTHS = (
-    "strength",
-    "t0",
-    "tau",
-)  # the key of a solver that says how much its prior may change
+_NOT_OFFERED = ("own", "any")  # need code of the user's; are for training only
+# keys of solvers that say how much the prior may change, with the least of each
+_STRENGTHS = {"strength": 0.0, "t0": 0.02, "tau": 0.02}
 _lock = threading.Lock()  # compose() clears Hydra's global
 
 
@@ -93,7 +90,7 @@ class Menu:
             operator = OmegaConf.to_container(config.task.operator)
             tasks[name] = list(_parameters(operator))
             comment = (CONF / "task" / f"{name}.yaml").read_text().splitlines()[0]
-            titles[name] = comment.removeprefix("# ").split(" (")[0].rstrip(".")
+            titles[name] = comment.removeprefix("# ").split(". ")[0].split(" (")[0].rstrip(".")
             if config.solver.weights is not None:
                 students.append(name)
             if any(parameter.key.endswith("missing_share") for parameter in tasks[name]):
@@ -218,9 +215,10 @@ def _parameters(operator: Any, prefix: str = "") -> Any:
 def _strength(config: DictConfig) -> Parameter | None:
     solver = OmegaConf.to_container(config.solver, resolve=False)
     assert isinstance(solver, dict)
-    for key in _STRENGTHS:
+    for key, least in _STRENGTHS.items():
         if isinstance(value := solver.get(key), int | float):
-            return Parameter(key, f"strength ({key})", 0.02, 1.0, False, float(value))
+            label = "strength" if key == "strength" else f"strength ({key})"
+            return Parameter(key, label, least, 1.0, False, float(value))
     return None
 
 

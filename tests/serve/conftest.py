@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import threading
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from typing import Any
@@ -15,8 +16,11 @@ from starlette.testclient import TestClient
 from lvis.cli.config import compose, plain
 from lvis.serve.app import make_app
 from lvis.serve.choices import Menu
+from lvis.serve.command import bound
 from lvis.serve.settings import ServeSettings
 from lvis.serve.wire import unpack
+
+from .browsing import CHROMIUM, DRIVER, opened
 
 SOLVERS = ["pinv", "student", "vision_xl"]
 
@@ -105,3 +109,39 @@ def pictures(messages: list[Any], side: int) -> list[bytes]:
 def picture(jpeg: bytes) -> np.ndarray:
     """Levels (H, W, 3)."""
     return np.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB")).astype(float)
+
+
+@pytest.fixture(scope="module")
+def address(menu) -> Iterator[str]:
+    """A server on a free port of this machine."""
+    import uvicorn
+
+    listening = bound("127.0.0.1", 0)
+    app = make_app(settings_of(sample_frames=93), menu)
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws_max_size=2**22))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    yield f"http://127.0.0.1:{listening.getsockname()[1]}/"
+    server.should_exit = True
+    thread.join(20)
+
+
+@pytest.fixture
+def browser(address):
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for flag in (
+        *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"),
+        *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
+        "--window-size=1280,1000",
+    ):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    opened(driver, address)
+    yield driver
+    bad = [entry["message"] for entry in driver.get_log("browser") if entry["level"] == "SEVERE"]
+    driver.quit()
+    assert [line for line in bad if "400 (Bad Request)" not in line] == []

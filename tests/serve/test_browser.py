@@ -1,123 +1,24 @@
 """The page in a real Chromium: what a visitor does, and that the console stays empty."""
 
-import os
-import shutil
-import threading
 import time
-from collections.abc import Iterator
-from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
-import pytest
 
-from lvis.data.video import VideoWriter
-from lvis.serve.app import make_app
-from lvis.serve.command import bound
+from .browsing import (
+    choose,
+    click,
+    finished,
+    grey_clip,
+    in_chromium,
+    level,
+    opened,
+    photograph,
+    start,
+    until,
+    upload,
+)
 
-from .conftest import settings_of
-
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="Chromium and chromedriver are missing"),
-]
-PATIENCE = 30  # seconds, on a machine that does other things too
-
-
-@pytest.fixture(scope="module")
-def address(menu) -> Iterator[str]:
-    """A server on a free port of this machine."""
-    import uvicorn
-
-    listening = bound("127.0.0.1", 0)
-    app = make_app(settings_of(sample_frames=93), menu)
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws_max_size=2**22))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-    thread.start()
-    yield f"http://127.0.0.1:{listening.getsockname()[1]}/"
-    server.should_exit = True
-    thread.join(20)
-
-
-@pytest.fixture
-def browser(address):
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in (
-        *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"),
-        *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
-        "--window-size=1280,1000",
-    ):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    driver.get(address)
-    until(driver, "return document.querySelectorAll('#choices button').length >= 3")
-    yield driver
-    bad = [entry["message"] for entry in driver.get_log("browser") if entry["level"] == "SEVERE"]
-    driver.quit()
-    assert [line for line in bad if "400 (Bad Request)" not in line] == []
-
-
-def until(driver, script: str):  # noqa: ANN001, ANN201
-    """Wait until the script returns something, and return it."""
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end:
-        if found := driver.execute_script(script):
-            return found
-        time.sleep(0.1)
-    state = "return [document.querySelector('#status').textContent, error.textContent]"
-    raise AssertionError(f"{script}: {driver.execute_script(state)}")
-
-
-def click(driver, name: str) -> None:  # noqa: ANN001
-    driver.find_element("id", name).click()
-
-
-def choose(driver, name: str, value: str) -> None:  # noqa: ANN001
-    from selenium.webdriver.support.ui import Select
-
-    Select(driver.find_element("id", name)).select_by_value(value)
-
-
-def start(driver, solver: str = "pinv") -> None:  # noqa: ANN001
-    choose(driver, "solver", solver)
-    click(driver, "start")
-
-
-def finished(driver) -> str:  # noqa: ANN001
-    return until(driver, "return !document.querySelector('#result').hidden && command.textContent")
-
-
-def level(driver, left: float, top: float) -> list[int]:  # noqa: ANN001
-    """RGB of the canvas at a share of its width and height."""
-    script = (
-        "const c = document.querySelector('#picture'); return [...c.getContext('2d').getImageData("
-        "Math.floor(arguments[0] * c.width), Math.floor(arguments[1] * c.height), 1, 1).data]"
-    )
-    return driver.execute_script(script, left, top)[:3]
-
-
-def photograph(driver, name: str) -> None:  # noqa: ANN001
-    """A screenshot, into the folder that LVIS_SCREENSHOTS names."""
-    if folder := os.environ.get("LVIS_SCREENSHOTS"):
-        driver.save_screenshot(str(Path(folder) / f"{name}.png"))
-
-
-def grey_clip(folder: Path, value: int) -> Path:
-    path = folder / f"grey{value}.mkv"
-    with VideoWriter(path, Fraction(12)) as writer:
-        for _ in range(21):
-            writer.write(np.full((64, 96, 3), value, np.uint8))
-    return path
-
-
-def upload(driver, path: Path) -> None:  # noqa: ANN001
-    driver.find_element("id", "file").send_keys(str(path))
-    until(driver, "return document.querySelector('#status').textContent.includes('is ready')")
+pytestmark = in_chromium
 
 
 def test_a_sample_plays_after_one_click_and_is_operated_by_its_sliders(browser):
@@ -163,8 +64,7 @@ def test_two_tabs_get_their_own_clips(browser, address, tmp_path):
     tabs = [browser.current_window_handle]
     upload(browser, grey_clip(tmp_path, 40))
     browser.switch_to.new_window("tab")
-    browser.get(address)
-    until(browser, "return document.querySelectorAll('#choices button').length >= 3")
+    opened(browser, address)
     tabs.append(browser.current_window_handle)
     upload(browser, grey_clip(tmp_path, 200))
     for tab in tabs:
@@ -226,8 +126,7 @@ def test_a_phone_has_no_sideways_scrolling(browser, address):
         "Emulation.setDeviceMetricsOverride",
         {"width": 375, "height": 812, "deviceScaleFactor": 2, "mobile": True},
     )
-    browser.get(address)
-    until(browser, "return document.querySelectorAll('#choices button').length >= 3")
+    opened(browser, address)
     start(browser)
     until(browser, "return document.querySelector('#number-click')?.textContent")
     top = "return picture.getBoundingClientRect().top"

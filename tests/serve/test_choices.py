@@ -16,6 +16,23 @@ def test_parameters_of_composed_tasks_reach_their_operator(menu):
     assert compose("restore", choice.overrides(menu)).task.operator.inner.window == 5
 
 
+def test_strength_reaches_its_solver(menu):
+    choice = Choice.of({**GOOD, "solver": "student", "strength": 0}, menu)
+    assert compose("restore", choice.overrides(menu)).solver.strength == 0
+    choice = Choice.of({**GOOD, "solver": "vision_xl", "strength": 0.5}, menu)
+    assert compose("restore", choice.overrides(menu)).solver.tau == 0.5
+
+
+def test_tasks_for_training_or_with_own_code_are_not_offered(menu):
+    assert not {"any", "own"} & set(menu.tasks)
+    assert {"deblur", "inpaint", "unknown"} <= set(menu.tasks)
+
+
+def test_the_page_has_the_default_model_of_the_command(menu):
+    assert compose("serve").model.name == compose("restore").model.name
+    assert not any("model" in word for word in Choice.of(GOOD, menu).overrides(menu))
+
+
 def test_defaults_leave_the_command_short(menu):
     given = {parameter.key: parameter.default for parameter in menu.tasks["deblur"]}
     choice = Choice.of({**GOOD, "parameters": given, "degrade": False}, menu)

@@ -125,7 +125,8 @@ export class Controls {
     if (part("solver").selectedOptions[0]?.disabled) {
       part("solver").value = names.find((name) => name.startsWith("avis")) ?? names.find((name) => name !== "student");
     }
-    this.setMask(null);
+    if (this.task.name === "unknown") part("degrade").checked = false; // nothing is known that could measure it
+    this.shape();
     this.solverChanged();
   }
 

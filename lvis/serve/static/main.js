@@ -6,7 +6,7 @@ import { Session } from "./session.js";
 import { Stage } from "./stage.js";
 import { Webcam } from "./webcam.js";
 
-const KEPT = "lvis-session"; // in sessionStorage: what to go on with after a reload
+const KEPT = "lvis-session"; // in sessionStorage: what to go on with after a reload, or that it was a webcam
 const WEBCAM_RATE = 10;
 const ROOM = 256 * 2 ** 20; // bytes ahead of the shown frame; beyond, the server is not asked for more
 
@@ -96,7 +96,7 @@ function started(message) {
     part("position").max = 0;
     setPlaying(true);
   }
-  if (message.session) sessionStorage.setItem(KEPT, JSON.stringify({ session: message.session }));
+  sessionStorage.setItem(KEPT, JSON.stringify({ session: message.session, live: run.live }));
   say(message.whole ? `${message.solver} needs the whole clip: its answer comes at the end.` : "Restoring.");
 }
 
@@ -143,7 +143,10 @@ function done(message) {
   say(`Done: ${message.facts.frames} frames.` + (run.live ? "" : " It plays in a loop."));
   const live = run.live;
   end();
-  if (live) return;
+  if (live) {
+    sessionStorage.removeItem(KEPT);
+    return;
+  }
   part("result").hidden = false;
   part("download").href = message.result;
   part("download-clip").href = message.clip;
@@ -279,7 +282,12 @@ async function main() {
   }
   listen(new Controls(await response.json(), say, fail));
   const kept = JSON.parse(sessionStorage.getItem(KEPT) ?? "null");
-  if (kept) begin({ type: "resume", session: kept.session, next: 0 }, false);
+  if (kept?.live) {
+    sessionStorage.removeItem(KEPT);
+    fail("a webcam's stream ends with a reload; press Restore to start it again");
+  } else if (kept) {
+    begin({ type: "resume", session: kept.session, next: 0 }, false);
+  }
   requestAnimationFrame(frame);
 }
 
