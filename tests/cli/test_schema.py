@@ -71,7 +71,7 @@ def test_a_whole_number_may_be_written_as_a_float():
     assert type(cfg.trainer.keep) is type(cfg.data.batch_size) is int
 
 
-@pytest.mark.parametrize("name", ["paper", "paper_text", "tiny", "wan1_3b"])
+@pytest.mark.parametrize("name", ["paper", "paper_text", "tiny", "wan1_3b", "wan14b"])
 @pytest.mark.parametrize("vae", ["wan", "lean"])
 def test_every_preset_fits(name, vae):
     cfg = configured(f"distill={name}", f"vae={vae}")

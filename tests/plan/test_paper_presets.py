@@ -87,3 +87,11 @@ def test_a_preset_by_name_is_the_training_of_its_task_and_vae():
         )
     )
     assert OmegaConf.to_container(chosen) == OmegaConf.to_container(named)
+
+
+def test_the_14b_is_distilled_by_the_same_words():
+    cfg = compose("train", ["experiment=instantvir_lora", "model=wan14b", "output=x"])
+    assert cfg.model.teacher.config.num_layers == 40 and cfg.model.teacher.config.text_dim == 4096
+    assert cfg.model.teacher_vae.source == "hub:Wan-AI/Wan2.1-T2V-1.3B-Diffusers"
+    assert cfg.model.prior.source is None
+    assert (list(cfg.distill.size), cfg.distill.lora.rank) == ([480, 832], 64)

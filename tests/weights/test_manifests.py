@@ -5,6 +5,7 @@ import torch
 from diffusers import AutoencoderKLWan, WanTransformer3DModel
 
 from lvis.backbone import WanTransformer
+from lvis.cli.config import compose
 from lvis.errors import UserError
 from lvis.vae.lean import LeanVAE
 from lvis.vae.wan import WanVAE
@@ -168,3 +169,33 @@ def test_of_a_lightning_checkpoint_only_the_autoencoder_is_taken(manifests):
     state["image_discriminator.main.0.weight"] = torch.zeros(1)
     payload = {"state_dict": state, "epoch": 3, "hyper_parameters": {"lr": 1e-4}}
     assert keys.unwrap(payload, "file").keys() == official.keys()
+
+
+def scaled(manifest, sizes, layers):
+    """The keys of a 1.3B checkpoint at the widths of a larger member of the family."""
+    grown = {}
+    for key, tensor in manifest.items():
+        shape = tuple(sizes.get(size, size) for size in tensor.shape)
+        numbers = range(layers) if key.startswith("blocks.0.") else (None,)
+        if key.startswith("blocks.") and not key.startswith("blocks.0."):
+            continue
+        for number in numbers:
+            name = key if number is None else key.replace("blocks.0.", f"blocks.{number}.", 1)
+            grown[name] = torch.empty(shape, device="meta")
+    return grown
+
+
+def test_the_14b_transformer_takes_its_checkpoint_in_both_layouts(manifests):
+    config = compose("model/wan14b").model.teacher.config
+    with parameters_on_meta():
+        transformer = WanTransformer(**architecture.from_config(config, "conf"))
+    # widths of Wan's published t2v_14B configuration
+    widths = {1536: 5120, 8960: 13824, 6 * 1536: 6 * 5120}
+    original = scaled(manifests["wan2.1_t2v_1.3b_original"], widths, 40)
+    assert len(original) == 1095
+    account(transformer.net, keys.transformer_to_diffusers(original), "original")
+    account(transformer.net, scaled(manifests["wan2.1_t2v_1.3b_diffusers"], widths, 40), "theirs")
+    with torch.device("meta"):
+        theirs = WanTransformer3DModel(**config, qk_norm="rms_norm_across_heads")
+    account(theirs, transformer.net.state_dict(), "diffusers")
+    assert sum(p.numel() for p in transformer.parameters()) == pytest.approx(14.29e9, rel=1e-3)
