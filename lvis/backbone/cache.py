@@ -30,6 +30,7 @@ class KVCache:
         text_values: Tensor,
         token_grid: tuple[int, int],
         dtype: torch.dtype,
+        heads: int | None = None,
     ) -> None:
         assert pattern.window is not None
         self.pattern = pattern
@@ -37,8 +38,10 @@ class KVCache:
         self.token_grid = token_grid
         self.text_keys = text_keys.to(dtype)
         self.text_values = text_values.to(dtype)
-        layers, batch_size, _, heads, head_dim = text_keys.shape
-        shape = (layers, batch_size, self.capacity * self.tokens_per_frame, heads, head_dim)
+        layers, batch_size, _, every_head, head_dim = text_keys.shape
+        # of a process that shares its clip with others, the cache has a part of the heads
+        own = (heads or every_head, head_dim)
+        shape = (layers, batch_size, self.capacity * self.tokens_per_frame, *own)
         self.keys = torch.zeros(shape, dtype=dtype, device=text_keys.device)
         self.values = torch.zeros_like(self.keys)
         self.frames = 0

@@ -15,6 +15,7 @@ from lvis.backbone.attention import Attend, BlockCausal, attend_all, attend_self
 from lvis.backbone.block import Block
 from lvis.backbone.cache import KVCache
 from lvis.backbone.rotary import rotary_phases
+from lvis.backbone.sequence import SequenceParallel
 from lvis.errors import UserError
 
 # the other keys of a diffusers config, and what they say in Wan 2.1 text-to-video
@@ -66,6 +67,7 @@ class WanTransformer(nn.Module):
         self.patch_size = tuple(patch_size)
         self.gradient_checkpointing = False
         self.causal_attention = "blocks"  # see `block_causal`
+        self.sequence: SequenceParallel | None = None  # of the processes that share each clip
         dim = num_attention_heads * attention_head_dim
         net: Any = WanTransformer3DModel(
             patch_size=self.patch_size,
@@ -164,11 +166,10 @@ class WanTransformer(nn.Module):
             pattern = BlockCausal(block_size, window, sink)
             attend = block_causal(pattern, grid[0], grid[1] * grid[2], self.causal_attention)
         embedded = self.embed_text(text)
-        phases = rotary_phases(0, grid, self.head_dim, latents.device)
-        hidden = self.patchify(latents)
+        hidden, phases = self.enter(latents, 0, grid)
         embedding, modulation = self.embed_time(timestep)
         for layer, block in enumerate(self.net.blocks):
-            attend_here = attend_self if layer in perturbed else attend
+            attend_here = self.over_processes(attend_self if layer in perturbed else attend, grid)
             if self.gradient_checkpointing and torch.is_grad_enabled():
                 hidden = checkpoint(
                     block, hidden, modulation, phases, attend_here, embedded, use_reentrant=False
@@ -205,7 +206,8 @@ class WanTransformer(nn.Module):
         pairs = [block.text_kv(embedded) for block in self.net.blocks]
         text_keys = torch.stack([key for key, _ in pairs])
         text_values = torch.stack([value for _, value in pairs])
-        return KVCache(pattern, text_keys, text_values, token_grid, dtype or self.dtype)
+        heads = self.num_heads if self.sequence is None else self.num_heads // self.sequence.size
+        return KVCache(pattern, text_keys, text_values, token_grid, dtype or self.dtype, heads)
 
     @torch.no_grad()
     def step(
@@ -234,16 +236,31 @@ class WanTransformer(nn.Module):
                 f"{opened[0]}, {opened[1]}x{opened[2]} tokens and {cache.pattern.block_size} "
                 "latent frames per block; open a cache for this size"
             )
-        phases = rotary_phases(cache.frames, grid, self.head_dim, latents.device)
-        hidden = self.patchify(latents)
+        hidden, phases = self.enter(latents, cache.frames, grid)
         embedding, modulation = self.embed_time(timestep)
         for layer, block in enumerate(self.net.blocks):
             text = (cache.text_keys[layer], cache.text_values[layer])
-            attend = partial(attend_cached, cache, layer)
+            attend = self.over_processes(partial(attend_cached, cache, layer), grid)
             hidden = block(hidden, modulation, phases, attend, text)
         if commit:
             cache.commit(grid[0])
         return self.head(hidden, embedding, grid).to(latents.dtype)
+
+    def enter(
+        self, latents: Tensor, first_frame: int, grid: tuple[int, int, int]
+    ) -> tuple[Tensor, Tensor]:
+        """This process's tokens (B, t, n, D), and their rotary phases."""
+        phases = rotary_phases(first_frame, grid, self.head_dim, latents.device)
+        if self.sequence is None:
+            return self.patchify(latents), phases
+        self.sequence.check(self.num_heads, grid[1] * grid[2])
+        hidden = self.sequence.own(self.patchify(self.sequence.enter(latents)), 2)
+        own = self.sequence.own(phases.unflatten(0, (grid[0], -1)), 1)
+        return hidden.contiguous(), own.flatten(0, 1)
+
+    def over_processes(self, attend: Attend, grid: tuple[int, int, int]) -> Attend:
+        """`attend` over the tokens of all processes."""
+        return attend if self.sequence is None else self.sequence.attend(attend, grid[0])
 
     def token_grid(self, latent_size: tuple[int, int]) -> tuple[int, int]:
         height, width = latent_size
@@ -310,6 +327,8 @@ class WanTransformer(nn.Module):
         shift, scale = table.split(1, dim=2)
         normed = (self.net.norm_out(hidden.float()) * (1 + scale) + shift).to(hidden.dtype)
         patches = self.net.proj_out(normed)
+        if self.sequence is not None:
+            patches = self.sequence.together(patches, 2)
         frames, rows, columns = grid
         _, patch_height, patch_width = self.patch_size
         patches = patches.view(
