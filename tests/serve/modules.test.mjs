@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { Clock } from "../../lvis/serve/static/clock.js";
+import { Session } from "../../lvis/serve/static/session.js";
 import { packFrame, unpack } from "../../lvis/serve/static/wire.js";
 
 /** Frames shown every `step` seconds up to `end`, with blocks of 12 that arrive `pace` frames per second. */
@@ -89,4 +90,64 @@ test("a webcam's frame has its number and its time in front", () => {
   assert.equal(view.getUint32(0, true), 5);
   assert.equal(view.getFloat64(4, true), 12.5);
   assert.deepEqual([...new Uint8Array(message, 12)], [1, 2]);
+});
+
+/** A socket whose other end is the test. */
+class Wire {
+  static OPEN = 1;
+  static all = [];
+  constructor() {
+    Object.assign(this, { readyState: Wire.OPEN, sent: [], bufferedAmount: 0 });
+    Wire.all.push(this);
+    queueMicrotask(() => this.onopen());
+  }
+  send(text) {
+    this.sent.push(text);
+  }
+  close() {}
+  gets(message) {
+    this.onmessage({ data: message instanceof ArrayBuffer ? message : JSON.stringify(message) });
+  }
+}
+
+function blockMessage(block) {
+  const text = new TextEncoder().encode(JSON.stringify({ block, bytes: [] }));
+  const message = new Uint8Array(4 + text.length);
+  new DataView(message.buffer).setUint32(0, text.length, true);
+  message.set(text, 4);
+  return message.buffer;
+}
+
+async function connected(first) {
+  Object.assign(globalThis, { WebSocket: Wire, location: { protocol: "http:", host: "here" } });
+  Wire.all = [];
+  const heard = [];
+  const on = { block: (header) => heard.push(header.block), failed: (why) => heard.push(why), started() {}, lost() {} };
+  const session = new Session(first, on);
+  await null;
+  return { session, heard };
+}
+
+test("a broken connection goes on after the last block, and a block that comes twice counts once", async (context) => {
+  context.mock.timers.enable({ apis: ["setTimeout"] });
+  const { heard } = await connected({ type: "start", clip: "x" });
+  Wire.all[0].gets({ type: "started", session: "token" });
+  for (const block of [0, 1]) Wire.all[0].gets(blockMessage(block));
+  Wire.all[0].onclose({ code: 1006 });
+  context.mock.timers.tick(300);
+  await null;
+  assert.deepEqual(JSON.parse(Wire.all[1].sent[0]), { type: "resume", session: "token", next: 2 });
+  for (const block of [1, 2]) Wire.all[1].gets(blockMessage(block));
+  await new Promise(setImmediate);
+  assert.deepEqual(heard, [0, 1, 2]);
+  assert.equal(Wire.all[1].sent.at(-1), "ack 3");
+});
+
+test("what cannot go on says why", async () => {
+  const webcam = await connected({ type: "start", clip: null });
+  Wire.all[0].onclose({ code: 1006 });
+  assert.match(webcam.heard[0], /a webcam's stream cannot go on/);
+  const refused = await connected({ type: "start", clip: "x" });
+  Wire.all[0].onclose({ code: 1008, reason: "this page needs its token" });
+  assert.deepEqual(refused.heard, ["this page needs its token"]);
 });

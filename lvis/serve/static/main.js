@@ -67,7 +67,8 @@ function begin(message, live) {
     failed: stopped,
     lost: (seconds) => say(`The connection was lost; trying again in ${seconds} s.`),
   });
-  part("view").scrollIntoView({ block: "nearest" }); // below the form on a phone
+  const { top, bottom } = part("picture").getBoundingClientRect();
+  if (top < 0 || bottom > innerHeight) part("view").scrollIntoView(); // below the form on a phone
   if (session.token) say("Going on after the reload.");
   else say("Starting.");
 }

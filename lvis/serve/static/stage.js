@@ -18,6 +18,7 @@ export class Stage {
   /** Begin a clip of this size. */
   reset(width, height) {
     Object.assign(this, { width, height });
+    this.canvas.parentElement.style.maxWidth = `min(40rem, ${(62 * width) / height}vh)`; // leaves room for the controls
     for (const pair of this.decoded?.values() ?? []) close(pair);
     this.frames = new Map(); // number -> [measured, restored], JPEGs
     this.decoded = new Map(); // number -> promise, then pair of bitmaps
