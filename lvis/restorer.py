@@ -21,6 +21,7 @@ from lvis.operators import Inpainting, LinearOperator
 from lvis.restore.masks import needs_mask, with_mask
 from lvis.restore.run import Run
 from lvis.restore.settings import Settings
+from lvis.restore.unknowns import trusting
 from lvis.solvers.base import Solver, Stream
 from lvis.untrusted import MOST_HELD
 
@@ -158,12 +159,23 @@ class Restorer:
         Raises:
             UserError: a size, mask or operator that the solver cannot use.
         """
+        return self._open(self.solver, size, mask, prompt, seed, batch)
+
+    def _open(
+        self,
+        solver: Solver,
+        size: tuple[int, int],
+        mask: Mask | None,
+        prompt: str,
+        seed: int,
+        batch: int,
+    ) -> Stream:
         if self.operator.space == "latent":
             raise UserError("a mask on latents cannot have made this measurement; use space=pixel")
         shape = self.operator.video_shape((1, 3, 1, *size))
         restored = (shape[-2], shape[-1])
         operator = self._operator(mask, restored)
-        return self.solver.open(operator, restored, prompt=prompt, seed=seed, batch=batch)
+        return solver.open(operator, restored, prompt=prompt, seed=seed, batch=batch)
 
     def _operator(self, mask: Mask | None, size: tuple[int, int]) -> LinearOperator:
         """The operator with this mask in place of a random one."""
@@ -208,8 +220,10 @@ class Restorer:
             path, most_pixels=settings.max_pixels, deinterlace=settings.deinterlace
         ) as source:
             size = (source.info.height, source.info.width)
-            with self.stream(size, mask=mask, prompt=prompt, seed=seed) as stream:
-                with Run(settings, source.info, stream.size, self.solver, stream) as run:
+            solver = trusting(self.solver, source.info, keys["floor"])
+            opened = self._open(solver, size, mask, prompt, seed, batch=1)
+            with opened as stream:
+                with Run(settings, source.info, stream.size, solver, stream) as run:
                     run.through(source)
         return Path(output)
 

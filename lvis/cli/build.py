@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from lvis.cli.schema import check_targets
 from lvis.errors import UserError, of_the_machine
 from lvis.hardware import pick_batch, pick_device, pick_precision
-from lvis.solvers.consistency import consistency_of
+from lvis.solvers.consistency import EIGHT_BITS, consistency_of
 
 
 def settled(cfg: DictConfig) -> DictConfig:
@@ -35,7 +35,8 @@ def build_solver(cfg: DictConfig) -> Any:
     """
     solver = build(cfg.solver)
     tau = solver.tau if cfg.tau is None else cfg.tau
-    solver.consistency = consistency_of(cfg.consistency, tau, cfg.floor)
+    floor = EIGHT_BITS if cfg.floor is None else cfg.floor
+    solver.consistency = consistency_of(cfg.consistency, tau, floor)
     return solver
 
 

@@ -14,6 +14,8 @@ from lvis.errors import UserError
 
 # keys whose default is a number and that also take "auto" or a list
 _ANY_KIND = ("devices",)
+# numbers that also take "auto": lvis.restore estimates them from the measurement
+_ESTIMATED = ("noise_std", "sigma")
 
 
 def overrides_of(arguments: list[str]) -> list[Override]:
@@ -38,7 +40,10 @@ def check_kinds(defaults: DictConfig, overrides: list[Override]) -> None:
         key, value = override.key_or_group, override.value()
         if override.is_add() or override.is_delete() or override.is_sweep_override():
             continue
-        if value is None or "${" in str(value) or key.rsplit(".", 1)[-1] in _ANY_KIND:
+        name = key.rsplit(".", 1)[-1]
+        if value is None or "${" in str(value) or name in _ANY_KIND:
+            continue
+        if value == "auto" and name in _ESTIMATED:
             continue
         try:
             default = OmegaConf.select(defaults, key)

@@ -18,6 +18,7 @@ from lvis.data.timing import DEFAULT_RATE, FrameTimes
 from lvis.errors import UserError
 from lvis.untrusted import MOST_PIXELS, open_image
 
+LOSSY_SUFFIXES = (".jpg", ".jpeg", ".webp")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
 
@@ -29,7 +30,7 @@ class VideoInfo:
     frames as far as the container tells (None if it does not: a pipe), `aspect` the width of a
     pixel over its height, `begins` the seconds of its file's clock at which the first frame is shown,
     `times` those of every frame where its rate varies (`rate` is then the mean), which fill as frames
-    are read.
+    are read, `lossy` whether compression has changed the frames.
     """
 
     height: int
@@ -39,6 +40,7 @@ class VideoInfo:
     aspect: Fraction = Fraction(1)
     begins: float | None = None
     times: FrameTimes | None = None
+    lossy: bool = False
 
 
 class FrameSource(Protocol):
@@ -155,7 +157,8 @@ class FolderReader:
         self.notes = [*oddities(self.names), *passed_over(self.folder, self.names)]
         self._check_pages()
         height, width = self._read(self.names[0]).shape[:2]
-        self.info = VideoInfo(height, width, rate or DEFAULT_RATE, len(self.names))
+        lossy = any(Path(name).suffix.lower() in LOSSY_SUFFIXES for name in self.names)
+        self.info = VideoInfo(height, width, rate or DEFAULT_RATE, len(self.names), lossy=lossy)
 
     def __iter__(self) -> Iterator[np.ndarray]:
         for name in self.names:

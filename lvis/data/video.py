@@ -156,6 +156,7 @@ class VideoReader:
             aspect,
             self._began,
             self._times,
+            self._stream.codec_context.codec.lossy,
         )
 
     def __iter__(self) -> Iterator[np.ndarray]:

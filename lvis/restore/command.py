@@ -15,7 +15,7 @@ import torch
 from omegaconf import DictConfig
 from rich.table import Table
 
-from lvis.cli.build import build, build_solver
+from lvis.cli.build import build_solver
 from lvis.cli.config import entry, plain
 from lvis.cli.progress import console, say
 from lvis.data.frames import VideoInfo
@@ -27,6 +27,7 @@ from lvis.restore.masks import needs_mask, with_mask
 from lvis.restore.measuring import measurable_size
 from lvis.restore.run import Outcome, Run, Size
 from lvis.restore.settings import Settings
+from lvis.restore.unknowns import operator_of, trusting
 
 
 def restore(cfg: DictConfig) -> Outcome:
@@ -47,10 +48,12 @@ def restore(cfg: DictConfig) -> Outcome:
                 settings.deinterlace,
             )
         )
-        operator = build(cfg.task.operator)
+        operator = operator_of(cfg, settings)
         size, solved_size = sizes(source.info, operator, settings)
         operator = realised(operator, solved_size, settings, source.info.count)
         solver = build_solver(cfg)
+        if not settings.degrade:
+            solver = trusting(solver, source.info, cfg.floor)
         stream = exits.enter_context(
             solver.open(operator, solved_size, prompt=settings.prompt, seed=settings.seed)
         )

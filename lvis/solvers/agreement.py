@@ -34,6 +34,7 @@ class MeasuredBlock:
         measurement: y_n - offset.
         weight: of the measurement over a restored block, `gamma` or gains.
         start: of the measurement over a first estimate.
+        noise: standard deviation of what is not the operator's in the measurement.
     """
 
     operator: LinearOperator
@@ -41,6 +42,7 @@ class MeasuredBlock:
     measurement: Tensor
     weight: float | tracking.Gains
     start: float | tracking.Gains
+    noise: float
 
     def corrected(self, video: Tensor) -> Tensor:
         """`video` (B, 3, T_n, H, W) moved towards the measurement, not clamped."""
@@ -51,7 +53,7 @@ class MeasuredBlock:
         start = starting_point(self.here, self.measurement)
         if keeps_pixels(self.here):
             # the measurement's own noise stands in its pixels; nothing else is known of them
-            return without_noise(start, self.here.noise_std).clamp(-1, 1)
+            return without_noise(start, self.noise).clamp(-1, 1)
         return self._moved(start, self.start).clamp(-1, 1)
 
     def explained_by(self, estimate: Tensor) -> "MeasuredBlock":
@@ -96,8 +98,14 @@ class Agreement:
             # what is given out is at least as sure as the first estimate
             self._gains = self._gained(frames, START_TAU_TRACKED)
             weight = self._gained(frames, self.consistency.tau)
-            return MeasuredBlock(self.operator, here, rest, weight, self._gains)
-        return MeasuredBlock(self.operator, here, rest, *self._gammas(self.state, frames))
+            return MeasuredBlock(self.operator, here, rest, weight, self._gains, self._noise)
+        return MeasuredBlock(
+            self.operator, here, rest, *self._gammas(self.state, frames), self._noise
+        )
+
+    @property
+    def _noise(self) -> float:
+        return self.consistency.noise(self.operator)
 
     def _gained(self, frames: int, tau: float) -> tracking.Gains:
         seen = self.state.frames if self.state else 0
@@ -120,7 +128,7 @@ class Agreement:
     def clip(self, measurement: Tensor) -> MeasuredBlock:
         """A whole clip as one block, for operators or solvers that do not stream."""
         gammas = self._gammas(None, measurement.shape[2])
-        return MeasuredBlock(self.operator, self.operator, measurement, *gammas)
+        return MeasuredBlock(self.operator, self.operator, measurement, *gammas, self._noise)
 
 
 def blocks_of(

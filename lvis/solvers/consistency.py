@@ -5,6 +5,7 @@ posterior mean of x for an estimate with white errors of standard deviation tau.
 presets leave it out (`consistency: none`).
 """
 
+import math
 from dataclasses import dataclass
 
 from lvis.errors import UserError
@@ -15,6 +16,9 @@ CHOICES = ("prox", "none")
 
 # the standard deviation of rounding to 8 bits, (2 / 255) / sqrt(12), in units of x
 EIGHT_BITS = 0.0023
+# of a measurement that a lossy codec stored: the best of seven for blur, means and masks on held-out
+# clips after H.264 at quality 18, 23 and 28 (docs/deviations/consistency.md)
+LOSSY = 0.05
 
 NORM_LENGTH = 96
 
@@ -25,7 +29,7 @@ class Consistency:
 
     Args:
         tau: expected error of the estimate, a standard deviation in units of x ([-1, 1]).
-        floor: least error of a measurement: rounding to 8 bits, or more for a lossy file.
+        floor: least error of a measurement: rounding to 8 bits, or more for a lossy file (`LOSSY`).
 
     Raises:
         UserError: a tau or floor that is not positive.
@@ -38,6 +42,11 @@ class Consistency:
         for key, value in (("tau", self.tau), ("floor", self.floor)):
             if not value > 0:
                 raise UserError(f"{key}={value} is not positive; use a number such as 0.1")
+
+    def noise(self, operator: LinearOperator) -> float:
+        """The standard deviation of a measurement's noise; rounding to 8 bits is none."""
+        floor = self.floor if self.floor > EIGHT_BITS else 0.0
+        return math.hypot(operator.noise_std, floor)
 
     def gamma(
         self, operator: LinearOperator, state: StreamState | None = None, frames: int = 1

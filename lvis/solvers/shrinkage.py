@@ -7,6 +7,7 @@ from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
+from scipy.special import gammaincinv
 from torch import Tensor
 
 SIDE = 8
@@ -14,6 +15,8 @@ STEP = 4
 FRAMES = 4
 # in standard deviations of the noise; the usual value for hard thresholds
 THRESHOLD = 2.7
+# the share of blocks that may be taken to hold nothing but noise
+FLATTEST = 0.2
 
 
 def without_noise(video: Tensor, sigma: float) -> Tensor:
@@ -31,20 +34,25 @@ def without_noise(video: Tensor, sigma: float) -> Tensor:
 
 
 def estimated_noise(video: Tensor) -> float:
-    """Standard deviation of the white noise in (B, C, T, H, W), from its finest diagonal details.
+    """Standard deviation of the white noise in (B, C, T, H, W), from its flattest 8 x 8 blocks.
 
-    The median rule of Donoho and Johnstone (1994) with Haar wavelets: texture of one or two pixels
-    counts as noise, and noise that a codec smoothed does not.
+    The energy of a block's finest cosines, at the quantile of all blocks where white noise alone
+    would have it. Texture that fills the frame counts as noise; noise that a codec smoothed, or that
+    was clipped to black or white, does not. 0 for videos smaller than a block.
     """
-    height, width = (side // 2 * 2 for side in video.shape[3:])
-    if min(height, width) < 2:
+    height, width = video.shape[3:]
+    if min(height, width) < SIDE:
         return 0.0
-    even, odd = video[..., 0:height:2, :width], video[..., 1:height:2, :width]
-    rows = even - odd
-    details = (rows[..., 0::2] - rows[..., 1::2]) / 2
-    sample = details.flatten()
-    sample = sample[:: max(1, sample.numel() // 1_000_000)]
-    return float(sample.abs().median()) / 0.6745
+    images = video.transpose(1, 2).reshape(-1, 1, height, width)
+    blocks = _basis().to(images) @ F.unfold(images, SIDE, stride=SIDE)
+    place = torch.arange(SIDE)
+    finest = ((place[:, None] + place) > SIDE).flatten().to(images.device)
+    energies = blocks[:, finest].square().mean(dim=1).flatten()
+    energies = energies[:: max(1, energies.numel() // 1_000_000)]
+    # of the mean of `count` squared normal variables
+    count = int(finest.sum())
+    expected = 2 * gammaincinv(count / 2, FLATTEST) / count
+    return float((torch.quantile(energies, FLATTEST) / expected).sqrt())
 
 
 def _shrunk(video: Tensor, sigma: float) -> Tensor:

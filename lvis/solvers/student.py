@@ -1,6 +1,7 @@
 """InstantViR's student: one transformer pass a block (supplement, Algorithm 2)."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -183,8 +184,10 @@ class _OneStep(Stream[StudentSolver]):
         solver = self.solver
         # with the operator's channels, the noise level takes the place of the timestep
         known = solver.conditioned and self.operator.known
-        noise = noise_timestep(self.operator.noise_std)
-        level = noise if solver.conditioned else solver.timestep
+        level = solver.timestep
+        if solver.conditioned:
+            assert self.measured is not None
+            level = noise_timestep(self.measured.noise)
         observed = self._observed() if known else None
         timestep = torch.full((latents.shape[0],), level, device=latents.device)
 
@@ -212,7 +215,9 @@ class _OneStep(Stream[StudentSolver]):
         """The operator's signature, once per stream."""
         if self._bands is not None or not self.solver.conditioned or not self.operator.known:
             return
-        gamma = Consistency().gamma(self.operator)
+        assert self.agreement is not None
+        consistency = replace(self.agreement.consistency, tau=Consistency.tau)
+        gamma = consistency.gamma(self.operator)
         shape = (self.batch, 3, self._first_block, *self.size)
         self._bands = responses(self.operator, gamma, shape)[None]
 

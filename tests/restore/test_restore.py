@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from fractions import Fraction
@@ -14,9 +15,10 @@ import torch
 from PIL import Image
 
 from lvis.backbone import TextEncoder, WanTransformer
-from lvis.data.frames import VideoInfo
+from lvis.data.frames import VideoInfo, to_frames
 from lvis.data.video import VideoReader, VideoWriter, open_sink, open_source
 from lvis.metrics import PSNR, SSIM
+from lvis.operators import GaussianBlur
 from lvis.restore import command as restore
 from lvis.vae import LeanVAE
 from lvis.weights import save_lean_vae, save_text_encoder, save_transformer
@@ -356,3 +358,79 @@ def test_paths_are_used_as_they_were_typed(run, clip, tmp_path):
     status, said = run("input=it's [1080p] (1) & é.mkv", "output=2023_12_24", "solver=pinv")
     assert status == 0, said
     assert (tmp_path / "2023_12_24").is_dir()
+
+
+def test_a_lossy_file_is_trusted_less_than_a_lossless_one(run, tmp_path, student_keys):
+    for name in ("lossy.mp4", "lossless.mkv"):
+        with VideoWriter(tmp_path / name, Fraction(24), quality=30) as writer:
+            for frame in moving_disk(9):
+                writer.write(frame)
+    restored = {}
+    for name, floor in (
+        ("lossy.mp4", "null"), ("lossy.mp4", "0.05"), ("lossy.mp4", "0.0023"),
+        ("lossless.mkv", "null"), ("lossless.mkv", "0.0023"),
+    ):  # fmt: skip
+        output = f"{Path(name).stem}_{floor.replace('.', '')}.mkv"
+        keys = (f"input={name}", "task=deblur", f"output={output}", f"floor={floor}")
+        status, said = run(*keys, *student_keys)
+        assert status == 0, said
+        assert ("lossily compressed" in said) == (name == "lossy.mp4" and floor == "null")
+        restored[Path(name).stem, floor] = read(tmp_path / output)
+    assert np.array_equal(restored["lossy", "null"], restored["lossy", "0.05"])
+    assert not np.array_equal(restored["lossy", "null"], restored["lossy", "0.0023"])
+    assert np.array_equal(restored["lossless", "null"], restored["lossless", "0.0023"])
+
+
+def test_noise_is_estimated_when_asked_for(run, clip, tmp_path):
+    noisy = tmp_path / "noisy.mkv"
+    generator = np.random.default_rng(0)
+    with VideoWriter(noisy, Fraction(24)) as writer:
+        for frame in moving_disk():
+            shaken = frame + generator.normal(0, 127.5 * 0.06, frame.shape)
+            writer.write(shaken.clip(0, 255).round().astype(np.uint8))
+    auto = ["solver=pinv", "task.operator.noise_std=auto"]
+    status, said = run(f"input={noisy}", "task=denoise", "output=a.mkv", *auto)
+    assert status == 0
+    found = float(re.search(r"standard deviation (\S+) of", said).group(1))
+    assert found == pytest.approx(0.06, rel=0.15)
+    status, said = run(f"input={clip}", "task=inpaint", "output=b.mkv", *auto)
+    assert (status, said.count("\n")) == (2, 1)
+    assert (
+        "cannot tell noise from the holes of a mask; give task.operator.noise_std as a number"
+        in said
+    )
+    status, said = run(f"input={clip}", "task=deblur", "output=c.mkv", "degrade=true", *auto)
+    assert status == 2 and "degrade=true makes its own" in said
+
+
+@pytest.mark.parametrize("sigma", [1.5, 3.0])
+def test_the_width_of_a_blur_is_estimated(run, tmp_path, sigma):
+    """Noise of the spectrum of natural images, f^-1.2 in amplitude, stands for a scene."""
+    rows, columns = torch.fft.fftfreq(128)[:, None], torch.fft.fftfreq(160)
+    amplitude = (rows**2 + columns**2).sqrt().clamp_min(1 / 128) ** -1.2
+    white = torch.randn(128, 160, generator=torch.Generator().manual_seed(0))
+    scene = torch.fft.ifft2(torch.fft.fft2(white) * amplitude).real
+    video = (0.3 * scene / scene.std()).expand(1, 3, 9, -1, -1)
+    for width, name in ((sigma, "blurred"), (None, "sharp")):
+        measured = GaussianBlur(sigma=width)(video) if width else video
+        with VideoWriter(tmp_path / f"{name}.mkv", Fraction(24)) as writer:
+            for frame in to_frames(measured):
+                writer.write(frame)
+    keys = ("task=deblur", "solver=pinv", "task.operator.sigma=auto")
+    status, said = run("input=blurred.mkv", "output=a.mkv", *keys)
+    assert status == 0, said
+    found = float(re.search(r"estimated blur: sigma (\S+) pixels", said).group(1))
+    assert found == pytest.approx(sigma, rel=0.1)
+    status, said = run("input=sharp.mkv", "output=b.mkv", *keys)
+    assert status == 0 and "little to do" in said
+
+
+def test_a_blur_of_which_nothing_shows_is_not_guessed(run, tmp_path):
+    with VideoWriter(tmp_path / "grey.mkv", Fraction(24)) as writer:
+        for frame in np.full((9, 64, 64, 3), 128, np.uint8):
+            writer.write(frame)
+    status, said = run(
+        "input=grey.mkv", "output=a.mkv", "task=deblur", "solver=pinv", "task.operator.sigma=auto"
+    )
+    assert (status, said.count("\n")) == (2, 1)
+    assert "too little detail" in said and not (tmp_path / "a.mkv").exists()

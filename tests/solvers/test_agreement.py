@@ -1,5 +1,7 @@
 """The last step: outputs agree with the measurement, and errors of the past do not grow."""
 
+import math
+
 import pytest
 import torch
 
@@ -16,9 +18,9 @@ from lvis.operators import (
 )
 from lvis.solvers import tracking
 from lvis.solvers.agreement import Agreement, blocks_of, corrected_clip
-from lvis.solvers.consistency import Consistency, consistency_of
+from lvis.solvers.consistency import EIGHT_BITS, LOSSY, Consistency, consistency_of
 from lvis.solvers.estimate import infill, starting_point
-from lvis.solvers.shrinkage import without_noise
+from lvis.solvers.shrinkage import estimated_noise, without_noise
 
 
 def scene(frames: int = 33, side: int = 48) -> torch.Tensor:
@@ -162,6 +164,31 @@ def test_shrinkage_takes_noise_and_leaves_clean_video():
 def test_shrinkage_keeps_any_size_and_a_constant(size):
     video = torch.full((2, 3, 5, *size), 0.3)
     assert torch.allclose(without_noise(video, 0.05), video, atol=1e-5)
+
+
+@pytest.mark.parametrize("noise", [0.01, 0.05, 0.2])
+def test_noise_is_estimated_beside_texture(noise):
+    x = scene(9)
+    noisy = x + noise * torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
+    assert estimated_noise(x) < 0.002
+    assert estimated_noise(noisy) == pytest.approx(noise, rel=0.15)
+
+
+def test_compression_is_noise_that_rounding_is_not():
+    operator = Identity(noise_std=0.03)
+    assert Consistency().noise(operator) == operator.noise_std
+    assert Consistency(floor=LOSSY).noise(operator) == pytest.approx(math.hypot(0.03, LOSSY))
+
+
+def test_a_first_estimate_of_a_compressed_measurement_is_regularised():
+    x = scene(9)
+    operator = GaussianBlur(size=21, sigma=2.0)
+    y = operator(x) + 0.03 * torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
+    rounded, lossy = (
+        torch.cat([x0 for _, x0 in blocks_of(operator, y, Consistency(floor=floor), 3)], dim=2)
+        for floor in (EIGHT_BITS, LOSSY)
+    )
+    assert psnr(lossy, x) > psnr(rounded, x) + 3
 
 
 def test_choices_are_checked():
