@@ -98,11 +98,11 @@ def _unknown_key(text: str, cause: ConfigAttributeError | ConfigKeyError) -> str
 
 
 def _close(key: str, known: list[str]) -> list[str]:
-    """The keys that have all of its words in them, or else look like it."""
+    """The keys that have all of its words in them, or all of theirs in it, or else look like it."""
     words = set(key.split("_"))
-    return [name for name in known if words <= set(name.split("_"))] or difflib.get_close_matches(
-        key, known, n=1
-    )
+    longer = [name for name in known if words <= set(name.split("_"))]
+    shorter = [name for name in known if set(name.split("_")) <= words]
+    return longer or shorter or difflib.get_close_matches(key, known, n=1)
 
 
 def _kind(value: Any) -> str | None:

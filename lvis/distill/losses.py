@@ -98,7 +98,7 @@ class Losses(nn.Module):
 
         A residual output always does: what is given out is no latent of the student.
         """
-        if self.settings.student_output == "residual":
+        if self.settings.x_hat == "residual":
             return True
         return self.settings.bridge and not self.bridge.is_identity
 
@@ -129,13 +129,13 @@ class Losses(nn.Module):
     def prepare(self, y: Tensor, operator: LinearOperator) -> Prepared:
         """Everything that the student is given of a measurement."""
         settings = self.settings
-        if settings.student_input != "estimate":
-            shaped = operator.pinv(y) if settings.student_input == "pinv" else operator.lift(y)
+        if settings.x_init != "estimate":
+            shaped = operator.pinv(y) if settings.x_init == "pinv" else operator.lift(y)
             latent = operator.space == "latent"
             return Prepared(shaped if latent else self.encode(shaped), noise_std=operator.noise_std)
         consistency = self.consistency or Consistency(settings.tau)
         x_init, blocks = first_estimates(
-            y, operator, consistency, settings.block_size, settings.student_output == "residual"
+            y, operator, consistency, settings.block_size, settings.x_hat == "residual"
         )
         bands, observed = (
             description(operator, tuple(x_init.shape)) if self.conditioned else (None, None)
@@ -151,7 +151,7 @@ class Losses(nn.Module):
         Args:
             prepared: of the same measurement, for a student that sees the operator.
         """
-        settings, level, seen = self.settings, self.settings.student_timestep, z_in
+        settings, level, seen = self.settings, self.settings.timestep, z_in
         if prepared is not None:
             level = prepared.timestep(self.conditioned, level)
             seen = prepared.seen(self.conditioned)
@@ -163,7 +163,7 @@ class Losses(nn.Module):
     def given_out(self, prepared: Prepared, z_hat: Tensor) -> Tensor:
         """x_hat (B, 3, T, H, W) as a stream would give it out, not clamped."""
         video = self.bridge.to_video(z_hat)
-        if self.settings.student_output == "residual":
+        if self.settings.x_hat == "residual":
             assert prepared.x_init is not None
             video = prepared.x_init + video - self.bridge.to_video(prepared.z_in)
         return prepared.agreeing(video, self.consistency)

@@ -49,7 +49,7 @@ def plan(
         "prior": f"guidance {settings.guidance_scale:g} ({settings.guidance_convention}), shift "
         f"{settings.shift:g}, {settings.ramp} warm-up of {settings.warmup_steps} steps",
         "bridge": "student latents -> D' -> E -> teacher" if module.losses.bridged else "none",
-        "student": f"{_millions(losses.student)}, one step at t = {settings.student_timestep:g}, "
+        "student": f"{_millions(losses.student)}, one step at t = {settings.timestep:g}, "
         f"{settings.parametrization}, rate {settings.student_learning_rate:g}, "
         f"clip {settings.clip_norm:g}",
         "memory": f"{memory_bytes(module) / GIB:.2f} GiB of weights, gradients, optimisers and "

@@ -1,7 +1,7 @@
 """What the student is given of a measurement, and what is given out of its answer.
 
-With `student_input: estimate` the student starts from x_init and sees the operator; with
-`student_output: residual` it changes x_init, and with `consistency: prox` the change is held to the
+With `x_init: estimate` the student starts from x_init and sees the operator; with
+`x_hat: residual` it changes x_init, and with `consistency: prox` the change is held to the
 measurement, as in `lvis.solvers.student`. So the losses see what a stream gives out. Ours.
 """
 

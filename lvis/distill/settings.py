@@ -25,7 +25,7 @@ from lvis.distill.self_supervision import TERMS
 from lvis.errors import UserError
 from lvis.solvers.consistency import CHOICES as CONSISTENCIES
 from lvis.solvers.one_step import PARAMETRIZATIONS
-from lvis.solvers.student import INPUTS, OUTPUTS
+from lvis.solvers.student import X_HAT, X_INIT
 
 Timestep = Annotated[Number, Field(ge=0, le=1000)]
 Decay = Annotated[Number, Field(ge=0, lt=1)]  # at 1 an average keeps what it began with
@@ -37,8 +37,8 @@ CHOICES = {
     "likelihood_mean": LIKELIHOOD_MEANS,
     "critic_loss": CRITIC_LOSSES,
     "parametrization": PARAMETRIZATIONS,
-    "student_input": INPUTS,
-    "student_output": OUTPUTS,
+    "x_init": X_INIT,
+    "x_hat": X_HAT,
     "consistency": CONSISTENCIES,
     "self_supervision": TERMS,
     "attention": CAUSAL_ATTENTION,
@@ -78,12 +78,10 @@ class Settings:
     )  # first step that updates the critic; None = likelihood_only_steps
     ratio: Count  # critic updates to one student update
     critic_loss: str  # epsilon | flow
-    student_timestep: Timestep  # the one step's timestep, [0, 1000]
+    timestep: Timestep  # the one step's timestep, [0, 1000]
     parametrization: str  # flow | residual | x0
-    student_input: str  # lift | pinv | estimate
-    student_output: str = (
-        "direct"  # direct | residual; with residual, x_init + D'(z_hat) - D'(z_in)
-    )
+    x_init: str  # lift | pinv | estimate
+    x_hat: str = "direct"  # direct | residual; with residual, x_init + D'(z_hat) - D'(z_in)
     consistency: str = "none"  # prox | none; whether the losses see outputs that agree with y
     tau: Positive = 0.1  # expected error of the output, of consistency
     supervision: NotNegative = (

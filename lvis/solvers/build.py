@@ -39,6 +39,8 @@ IMAGE_PRECISIONS = {**PRECISIONS, "fp16": "float16"}
 
 # a source, or a configuration with `_target_` that makes the transformer, such as one with random weights
 Weights = str | Mapping[str, Any] | None
+# what a student's record calls these settings
+RECORDED = {"x_init": "input", "x_hat": "output"}
 Networks = tuple[WanTransformer, VideoVAE, Callable[[Sequence[str]], Tensor]]
 
 
@@ -95,7 +97,7 @@ def diffir2vr(
     vae_weights: str | None = None,
     null_embedding: str | None = None,
     flow: str | None = None,
-    window: int = 10,
+    group: int = 10,
     device: str = "auto",
     precision: str = "auto",
     **settings: Any,
@@ -105,14 +107,14 @@ def diffir2vr(
     Args:
         weights, vae_weights, null_embedding: see `load_image_prior`.
         flow: see `load_optical_flow`.
-        window: of `DiffIR2VRSolver`; the images in a network at once.
+        group: of `DiffIR2VRSolver`; the images in a network at once.
     """
     place = pick_device(device)
     dtype = PRECISIONS[known_precision(precision, place)]
-    keys = {"weights": weights, "window": window}
+    keys = {"weights": weights, "group": group}
     prior = _image_prior(keys, vae_weights, null_embedding, place, dtype)
     motion = load_optical_flow(flow, place)
-    return DiffIR2VRSolver(prior, motion, window=window, device=place, **settings)
+    return DiffIR2VRSolver(prior, motion, group=group, device=place, **settings)
 
 
 def lvtino(
@@ -124,7 +126,7 @@ def lvtino(
     prior: Mapping[str, Any] | None = None,
     image_vae_weights: str | None = None,
     image_null_embedding: str | None = None,
-    image_batch: int = 1,
+    batch_size: int = 1,
     prompt_cache: str | None = None,
     device: str = "auto",
     precision: str = "auto",
@@ -135,7 +137,7 @@ def lvtino(
     Args:
         weights, prior, vae_name, vae, text_encoder, prompt_cache: as of `avis`.
         image_weights, image_vae_weights, image_null_embedding: see `load_image_prior`.
-        image_batch: frames in the image prior at once.
+        batch_size: frames in the image prior at once.
     """
     if weights is None:
         raise UserError(
@@ -145,7 +147,7 @@ def lvtino(
     _require_wan("lvtino", vae_name)
     place = pick_device(device)
     dtype = PRECISIONS[known_precision(precision, place)]
-    keys = {"image_weights": image_weights, "image_batch": image_batch}
+    keys = {"image_weights": image_weights, "batch_size": batch_size}
     images = _image_prior(keys, image_vae_weights, image_null_embedding, place, dtype)
     networks, _ = _video_networks(
         weights, vae, text_encoder, prompt_cache, device, precision, prior or {}
@@ -158,8 +160,8 @@ def avis(
     vae_name: str,
     vae: Mapping[str, Any],
     text_encoder: Mapping[str, Any],
-    init: str = "cg",
-    init_steps: int = 5,
+    x_init: str = "cg",
+    x_init_steps: int = 5,
     infill: str = "nearest",
     gamma: float = 1.0,
     gamma_relative: bool = True,
@@ -175,7 +177,7 @@ def avis(
     Args:
         vae_name, vae: the configuration of the VAE, which must be the prior's own, "wan".
         text_encoder: its configuration; it is loaded when a prompt needs it.
-        init, init_steps, infill: see `InitialEstimate`.
+        x_init, x_init_steps, infill: see `InitialEstimate`.
         gamma, gamma_relative, correction_steps: see `ProximalCorrection`.
         prior: further options of `lvis.weights.load_student`, such as `config` and `text_len`.
         prompt_cache: folder of prompt embeddings, so that a large text encoder is loaded for new
@@ -194,7 +196,7 @@ def avis(
     )
     return AVISSolver(
         *networks,
-        initial=InitialEstimate(init, init_steps, infill),
+        initial=InitialEstimate(x_init, x_init_steps, infill),
         correction=ProximalCorrection(gamma, gamma_relative, correction_steps),
         **settings,
     )
@@ -208,8 +210,8 @@ def student(
     text_encoder: Mapping[str, Any],
     timestep: float | None = None,
     parametrization: str | None = None,
-    input: str | None = None,
-    output: str | None = None,
+    x_init: str | None = None,
+    x_hat: str | None = None,
     prompt_cache: str | None = None,
     device: str = "auto",
     precision: str = "auto",
@@ -220,7 +222,7 @@ def student(
     Args:
         task, vae_name: what it is wanted for; its record must not name another VAE.
         vae, text_encoder, prompt_cache, precision: as of `avis`.
-        timestep, parametrization, input, output: None takes what the weights' record says, or the
+        timestep, parametrization, x_init, x_hat: None takes what the weights' record says, or the
             defaults of `StudentSolver` where it says nothing.
     """
     if weights is None:
@@ -238,10 +240,11 @@ def student(
     chosen = {
         "timestep": timestep,
         "parametrization": parametrization,
-        "input": input,
-        "output": output,
+        "x_init": x_init,
+        "x_hat": x_hat,
     }
-    settings |= {key: record[key] for key in (*chosen, "tau") if key in record}
+    names = {key: key for key in (*chosen, "tau")} | RECORDED
+    settings |= {key: record[name] for key, name in names.items() if name in record}
     settings |= {key: value for key, value in chosen.items() if value is not None}
     return StudentSolver(*networks, **settings)
 

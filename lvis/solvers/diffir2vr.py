@@ -31,7 +31,7 @@ class DiffIR2VRSolver(Solver):
 
     The restorer is an image prior with a proximal step on the measurement (DiffPIR's, Zhu et al.
     2023, whose weight is the ratio of the prior's noise to the measurement's). The clip is cut into
-    groups of `window` frames, the middle one the keyframe. Clean estimates of the first steps are
+    groups of `group` frames, the middle one the keyframe. Clean estimates of the first steps are
     warped from keyframe to keyframe (global) and from each keyframe to its group (local);
     self-attention sees a group's frames together, tokens that the motion connects merged.
 
@@ -40,7 +40,7 @@ class DiffIR2VRSolver(Solver):
         flow: between frames of the measurement, brought to x's size.
         steps: of the whole DDIM path.
         tau: share of the path that is sampled, from the noised pseudo-inverse on; in (0, 1].
-        window: frames a group, the released code's 10.
+        group: frames per group, the released code's 10.
         warp_share: of the steps whose estimates are warped, from the first on; the code's 0.1.
         merge_ratio: share of a group's tokens that are merged at the first step, falling to 0 along
             a cosine; the code's 0.6.
@@ -64,7 +64,7 @@ class DiffIR2VRSolver(Solver):
         flow: OpticalFlow,
         steps: int = 25,
         tau: float = 0.4,
-        window: int = 10,
+        group: int = 10,
         warp_share: float = 0.1,
         merge_ratio: float = 0.6,
         prior_weight: float = 3.0,
@@ -82,7 +82,7 @@ class DiffIR2VRSolver(Solver):
             if not 0 <= share <= 1:
                 raise UserError(f"solver.{key}={share} is not in [0, 1]; give a share")
         for key, value in {
-            "window": window,
+            "group": group,
             "prior_weight": prior_weight,
             "noise_floor": noise_floor,
         }.items():
@@ -90,12 +90,12 @@ class DiffIR2VRSolver(Solver):
                 raise UserError(f"solver.{key}={value} is not positive; give a number above 0")
         if flow_blur < 0:
             raise UserError(f"solver.flow_blur={flow_blur} is negative; 0 switches it off")
-        if prior.batch_size < window:
+        if prior.batch_size < group:
             raise UserError(
-                f"the image prior takes {prior.batch_size} frames at once and solver.window="
-                f"{window} asks for a group together; give it a batch of {window}"
+                f"the image prior takes {prior.batch_size} frames at once and solver.group="
+                f"{group} asks for a group together; give it a batch of {group}"
             )
-        self.prior, self.flow, self.window = prior, flow, window
+        self.prior, self.flow, self.group = prior, flow, group
         self.times = timesteps(steps, TRAINED_STEPS, tau)
         self.warped_steps = math.ceil(warp_share * len(self.times))
         self.merged_share = falling(merge_ratio)
@@ -201,8 +201,8 @@ class DiffIR2VRStream(WholeClipStream[DiffIR2VRSolver]):
     def _groups(self, frames: Tensor) -> list[Group]:
         """Of one clip (T, 3, H, W)."""
         flow, groups = self.solver.flow, list[Group]()
-        for start in range(0, len(frames), self.solver.window):
-            part = frames[start : start + self.solver.window]
+        for start in range(0, len(frames), self.solver.group):
+            part = frames[start : start + self.solver.group]
             key = len(part) // 2
             center = part[key, None]
             inner = Correspondence(key, *both_ways(flow, part, center.expand_as(part)))

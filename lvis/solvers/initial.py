@@ -32,11 +32,11 @@ class InitialEstimate:
     """
 
     def __init__(self, method: str = "cg", steps: int = 5, infill: str = "nearest") -> None:
-        for key, value, known in (("init", method, METHODS), ("infill", infill, INFILLS)):
+        for key, value, known in (("x_init", method, METHODS), ("infill", infill, INFILLS)):
             if value not in known:
                 raise UserError(f"{key}={value} is not known; use one of {', '.join(known)}")
         if steps < 0:
-            raise UserError(f"init_steps={steps} is negative; use 0 or more")
+            raise UserError(f"x_init_steps={steps} is negative; use 0 or more")
         self.method, self.steps, self.infill = method, steps, infill
 
     def __call__(self, operator: LinearOperator, measurement: Tensor) -> Tensor:

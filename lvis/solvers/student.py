@@ -26,8 +26,8 @@ from lvis.solvers.signature import (
 from lvis.solvers.whole_clip import WholeClipStream
 from lvis.vae.base import VAEState, VideoVAE
 
-INPUTS = ("lift", "pinv", "estimate")
-OUTPUTS = ("direct", "residual")
+X_INIT = ("lift", "pinv", "estimate")
+X_HAT = ("direct", "residual")
 
 
 class StudentSolver(Solver):
@@ -40,13 +40,13 @@ class StudentSolver(Solver):
         timestep: of the one step, [0, 1000]. The paper writes t = 0; with the flow parametrization
             that leaves z_in unchanged, so the default is the release's 522.
         parametrization: see `student_prediction`.
-        input: what is encoded, "lift" (the measurement brought to x's shape), "pinv" (its
+        x_init: what is encoded, "lift" (the measurement brought to x's shape), "pinv" (its
             pseudo-inverse) or "estimate" (`MeasuredBlock.first_estimate`, ours).
-        output: "direct", the paper's D'(z_hat), or "residual", ours:
+        x_hat: "direct", the paper's D'(z_hat), or "residual", ours:
             x_init + strength (D'(z_hat) - D'(z_in)), in which the VAE's own error cancels; only
-            with input "estimate".
-        strength: of a residual output, in [0, 1]; 0 gives x_init.
-        tau: see `Solver`; None is 0.1, and 0.03 of a residual output.
+            with x_init "estimate".
+        strength: of a residual x_hat, in [0, 1]; 0 gives x_init.
+        tau: see `Solver`; None is 0.1, and 0.03 of a residual x_hat.
         window, sink: latent frames the KV cache keeps; None is the whole past of a clip of 21
             latent frames.
         context_pass: a second pass over the clean latents that replaces the block's keys and
@@ -54,7 +54,7 @@ class StudentSolver(Solver):
             16).
 
     Raises:
-        UserError: an unknown `input` or `output`, or values that do not go together.
+        UserError: an unknown `x_init` or `x_hat`, or values that do not go together.
     """
 
     name = "student"
@@ -66,42 +66,42 @@ class StudentSolver(Solver):
         embed_text: Callable[[Sequence[str]], Tensor],
         timestep: float = 522.0,
         parametrization: str = "flow",
-        input: str = "lift",
+        x_init: str = "lift",
         block_size: int = 3,
         window: int = 21,
         sink: int = 0,
         context_pass: bool = False,
-        output: str = "direct",
+        x_hat: str = "direct",
         strength: float = 1.0,
         tau: float | None = None,
     ) -> None:
-        if input not in INPUTS:
+        if x_init not in X_INIT:
             raise UserError(
-                f"input={input} is not known to the student; use one of {', '.join(INPUTS)}"
+                f"x_init={x_init} is not known to the student; use one of {', '.join(X_INIT)}"
             )
-        if output not in OUTPUTS:
-            raise UserError(f"output={output} is not known; use one of {', '.join(OUTPUTS)}")
-        if output == "residual" and input != "estimate":
-            raise UserError("a residual output changes x_init; set solver.input=estimate")
+        if x_hat not in X_HAT:
+            raise UserError(f"x_hat={x_hat} is not known; use one of {', '.join(X_HAT)}")
+        if x_hat == "residual" and x_init != "estimate":
+            raise UserError("a residual x_hat changes x_init; set solver.x_init=estimate")
         if not 0 <= strength <= 1:
             raise UserError(f"strength={strength} is out of range; use a number from 0 to 1")
-        if strength != 1 and output != "residual":
+        if strength != 1 and x_hat != "residual":
             raise UserError(
-                f"strength={strength} is for students with a residual output; leave it at 1"
+                f"strength={strength} is for students with a residual x_hat; leave it at 1"
             )
-        self.output, self.strength = output, strength
-        self.tau = (0.03 if output == "residual" else 0.1) if tau is None else tau
-        self.estimates = input == "estimate"
+        self.x_hat, self.strength = x_hat, strength
+        self.tau = (0.03 if x_hat == "residual" else 0.1) if tau is None else tau
+        self.estimates = x_init == "estimate"
         # whether the transformer sees the operator beside the latents, `lvis.solvers.signature`
         self.conditioned = transformer.in_channels == vae.latent_channels + CHANNELS
-        if self.conditioned and input != "estimate":
-            raise UserError("this student sees the operator; set solver.input=estimate")
+        if self.conditioned and x_init != "estimate":
+            raise UserError("this student sees the operator; set solver.x_init=estimate")
         self.transformer = transformer.eval()
         self.vae = vae.eval()
         self.embed_text = embed_text
         self.timestep = timestep
         self.parametrization = parametrization
-        self.input = input
+        self.x_init = x_init
         self.block_size = block_size
         self.window, self.sink = window, sink
         self.context_pass = context_pass
@@ -110,11 +110,11 @@ class StudentSolver(Solver):
 
     def stream_type(self, operator: LinearOperator) -> type[Stream[Any]]:
         """See `Solver.stream_type`."""
-        if self.input == "estimate" and (operator.space != "pixel" or operator.official):
+        if self.x_init == "estimate" and (operator.space != "pixel" or operator.official):
             raise UserError(
-                "a student with input=estimate needs an operator on pixels with its exact adjoint"
+                "a student with x_init=estimate needs an operator on pixels with its exact adjoint"
             )
-        inverts = self.input != "lift" and operator.space == "pixel"
+        inverts = self.x_init != "lift" and operator.space == "pixel"
         return StudentClipStream if inverts and not operator.streamable else StudentStream
 
 
@@ -130,7 +130,7 @@ class _OneStep(Stream[StudentSolver]):
         self._bands: Tensor | None = None
         self._position = 0
         self._inverse: Callable[[Tensor], Tensor] | None = None
-        if solver.input == "pinv" and operator.space == "pixel":
+        if solver.x_init == "pinv" and operator.space == "pixel":
             self._inverse = BlockInverse(operator) if operator.streamable else operator.pinv
         height, width = self.padded_size
         vae_stride = solver.vae.spatial_stride
@@ -149,7 +149,7 @@ class _OneStep(Stream[StudentSolver]):
             assert self.measured is not None
             self._describe()
             estimate = self.measured.first_estimate()
-            if self.solver.output == "residual":
+            if self.solver.x_hat == "residual":
                 # the last step holds the change to what x_init explains of y: its noise stays out
                 self.measured = self.measured.explained_by(estimate)
             return estimate
@@ -171,7 +171,7 @@ class _OneStep(Stream[StudentSolver]):
         self._position += visible.shape[2]
         # lines 17 to 19
         with self.clock("decode"):
-            if self.solver.output == "direct":
+            if self.solver.x_hat == "direct":
                 restored, self._decoder_state = vae.decode_block(clean, self._decoder_state)
                 return restored.float()
             both, self._decoder_state = vae.decode_block(

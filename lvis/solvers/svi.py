@@ -22,7 +22,7 @@ class SVISolver(Solver):
         steps: DDIM steps.
         eta: share of the noise that all frames have in common, in [0, 1].
         cg_steps: conjugate gradient steps on A^T A x = A^T y from Tweedie's estimate.
-        window: frames in the network at once.
+        batch_size: frames in the network at once.
         overlap: of neighbouring patches, pixels.
 
     Raises:
@@ -37,17 +37,17 @@ class SVISolver(Solver):
         steps: int = 20,
         eta: float = 0.15,
         cg_steps: int = 5,
-        window: int = 16,
+        batch_size: int = 16,
         overlap: int = 16,
         device: str | torch.device = "cpu",
     ) -> None:
-        for key, value in {"steps": steps, "cg_steps": cg_steps, "window": window}.items():
+        for key, value in {"steps": steps, "cg_steps": cg_steps, "batch_size": batch_size}.items():
             if value < 1:
                 raise UserError(f"solver.{key}={value} is not positive; give 1 or more")
         if not 0 <= eta <= 1:
             raise UserError(f"solver.eta={eta} is not in [0, 1]; the paper has 0.15")
         self.prior, self.steps, self.eta, self.cg_steps = prior, steps, eta, cg_steps
-        self.window, self.overlap = window, overlap
+        self.batch_size, self.overlap = batch_size, overlap
         self.device = torch.device(device)
 
     def stream_type(self, operator: LinearOperator) -> type[Stream[Any]]:
@@ -68,7 +68,7 @@ class SVIStream(WholeClipStream[SVISolver]):
         for t, following in ddim_path(solver.steps, TIMESTEPS):
             with self.clock("transformer"):
                 frames = as_frames(noisy)
-                parts = [patchwise.predict_noise(f, t) for f in frames.split(solver.window)]
+                parts = [patchwise.predict_noise(f, t) for f in frames.split(solver.batch_size)]
                 noise = torch.cat(parts)
                 estimate = as_video(patchwise.predict_clean(frames, noise, t), self.batch)
             clean = self.operator.least_squares(measurement, estimate, solver.cg_steps)

@@ -37,9 +37,9 @@ class VisionXLSolver(Solver):
             frames share or each draws for itself (Table 5; needs tau = 1).
         inversion: of "all" measurement frames as in the paper, or of the "first" for all as in the
             released code.
-        window: most frames restored together; None is the whole clip. Longer clips are restored
-            window by window, each given the frames before it, which takes a causal operator.
-        overlap: least frames that neighbouring windows share, cross-faded.
+        group: most frames restored together; None is the whole clip. Longer clips are restored
+            group by group, each given the frames before it, which takes a causal operator.
+        overlap: least frames that neighbouring groups share, cross-faded.
         correct_result: conjugate gradients once more on the decoded result, which neither the paper
             nor its code does.
 
@@ -60,7 +60,7 @@ class VisionXLSolver(Solver):
         eta: float = 0.2,
         initialisation: str = "inversion",
         inversion: str = "all",
-        window: int | None = None,
+        group: int | None = None,
         overlap: int = 4,
         correct_result: bool = False,
         device: str | torch.device = "cpu",
@@ -84,14 +84,14 @@ class VisionXLSolver(Solver):
                 f"solver.initialisation={initialisation} starts from pure noise, where "
                 f"solver.tau={tau} has little; set solver.tau=1"
             )
-        if window is not None and not 0 <= overlap < window:
+        if group is not None and not 0 <= overlap < group:
             raise UserError(
-                f"solver.overlap={overlap} is not in [0, {window}), solver.window's; give less"
+                f"solver.overlap={overlap} is not in [0, {group}), solver.group's; give less"
             )
         self.prior, self.cg_steps, self.filter, self.eta = prior, cg_steps, filter, eta
         self.times = timesteps(steps, TIMESTEPS, tau)
         self.initialisation, self.inversion = initialisation, inversion
-        self.window, self.overlap, self.correct_result = window, overlap, correct_result
+        self.group, self.overlap, self.correct_result = group, overlap, correct_result
         self.stride = prior.stride
         self.device = torch.device(device)
 
@@ -106,17 +106,17 @@ class VisionXLStream(WholeClipStream[VisionXLSolver]):
     def restore_clip(self, measurement: Tensor) -> Tensor:
         solver, count = self.solver, measurement.shape[2]
         before = dict(solver.prior.calls)
-        # drawn once, so that windows have the frames' common noise in common, too
+        # drawn once, so that groups have the frames' common noise in common, too
         shared = [self._draw() for _ in solver.times]
-        if solver.window is None or count <= solver.window:
+        if solver.group is None or count <= solver.group:
             restored = self._sample(self.operator, measurement, shared)
         else:
-            restored = self._by_windows(measurement, shared, solver.window)
+            restored = self._by_groups(measurement, shared, solver.group)
         calls = solver.prior.calls
         self.count_passes({name: calls[key] - before[key] for key, name in NETWORKS.items()}, count)
         return restored
 
-    def _by_windows(self, measurement: Tensor, shared: list[Tensor], size: int) -> Tensor:
+    def _by_groups(self, measurement: Tensor, shared: list[Tensor], size: int) -> Tensor:
         self.operator.require_streamable()
         count, settled, state = measurement.shape[2], 0, None
         restored = measurement.new_empty(0)
@@ -126,8 +126,8 @@ class VisionXLStream(WholeClipStream[VisionXLSolver]):
                 settled = start
             here, offset = self.operator.block(state, size)
             seen = measurement[:, :, start : start + size] - offset.to(measurement)
-            window = self._sample(here, seen, shared)
-            restored = cross_fade(restored, window, start) if start else window
+            group = self._sample(here, seen, shared)
+            restored = cross_fade(restored, group, start) if start else group
         return restored
 
     def _sample(

@@ -27,7 +27,7 @@ def test_an_argument_that_cannot_be_used_names_the_way_out(argument, said):
     ("argument", "said"),
     [
         ("distill.student.lr=1", "distill.student is not a key; did you mean distill.student_"),
-        ("distill.timestep=3", "distill.student_timestep?"),
+        ("distill.student_timestep=3", "distill.timestep?"),
         ("foo.bar=1", "foo is not a key; there are"),
     ],
 )

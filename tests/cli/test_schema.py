@@ -46,7 +46,7 @@ def configured(*overrides: str):
         ("distill.ema_decay=1", "distill.ema_decay=1 must be less than 1"),
         ("distill.prior_weight=nan", "distill.prior_weight=nan is not a finite number"),
         ("distill.guidance_scale=inf", "distill.guidance_scale=inf is not a finite number"),
-        ("distill.student_timestep=1001", "distill.student_timestep=1001 must be less than or"),
+        ("distill.timestep=1001", "distill.timestep=1001 must be less than or"),
         ("distill.decay_steps=0", "distill.decay_steps=0 must be greater"),
         ("distill.ramp=steep", "distill.ramp=steep is not known: use one of"),
         ("task.operator.noise_std=nan", "task.operator.noise_std=nan is not a finite number"),

@@ -57,7 +57,7 @@ def test_warm_up_ramps_or_gates():
     [
         ({"ratio": 0}, "distill.ratio=0 must be greater"),
         ({"ramp": "cosine"}, "distill.ramp=cosine is not known: use one of gate, linear"),
-        ({"student_timestep": 1001}, "distill.student_timestep=1001 must be less"),
+        ({"timestep": 1001}, "distill.timestep=1001 must be less"),
         ({"critic_start_step": 9}, "distill.critic_start_step=9 comes after the prior"),
         ({"lowest_timestep": 990}, "distill.lowest_timestep=990 is above"),
     ],

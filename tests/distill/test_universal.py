@@ -23,8 +23,8 @@ from lvis.solvers.signature import CHANNELS
 from lvis.solvers.student import StudentSolver
 
 OURS = {
-    "student_input": "estimate",
-    "student_output": "residual",
+    "x_init": "estimate",
+    "x_hat": "residual",
     "consistency": "prox",
     "tau": 0.03,
     "parametrization": "residual",
@@ -74,8 +74,8 @@ def test_training_sees_what_a_stream_gives_out(make_ours, make_batch, name):
         losses.student_vae,
         losses.encode_text,
         parametrization="residual",
-        input="estimate",
-        output="residual",
+        x_init="estimate",
+        x_hat="residual",
     )
     assert solver.conditioned and solver.tau == 0.03
     solver.consistency = Consistency(solver.tau)
@@ -96,8 +96,8 @@ def test_the_strength_leads_from_x_init_to_the_student(make_ours, make_batch):
             losses.student_vae,
             losses.encode_text,
             parametrization="residual",
-            input="estimate",
-            output="residual",
+            x_init="estimate",
+            x_hat="residual",
             strength=strength,
         )
         with solver.open(measurement.operator, size=(32, 32)) as stream:
@@ -171,10 +171,10 @@ def test_the_prior_sees_what_is_given_out(make_ours, make_batch):
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"output": "residual", "input": "lift"}, "set solver.input=estimate"),
-        ({"strength": 0.5}, "strength=0.5 is for students with a residual output"),
-        ({"output": "residual", "input": "estimate", "strength": 2}, "use a number from 0 to 1"),
-        ({"output": "both"}, "output=both is not known"),
+        ({"x_hat": "residual", "x_init": "lift"}, "set solver.x_init=estimate"),
+        ({"strength": 0.5}, "strength=0.5 is for students with a residual x_hat"),
+        ({"x_hat": "residual", "x_init": "estimate", "strength": 2}, "use a number from 0 to 1"),
+        ({"x_hat": "both"}, "x_hat=both is not known"),
     ],
 )
 def test_options_that_do_not_go_together(make_losses, changes, message):

@@ -59,7 +59,7 @@ class GaussianPrior:
 
 
 def build(prior, **settings) -> DiffIR2VRSolver:
-    return DiffIR2VRSolver(prior, DISFlow(), **{"steps": 10, "window": 3, **settings})
+    return DiffIR2VRSolver(prior, DISFlow(), **{"steps": 10, "group": 3, **settings})
 
 
 def run(solver, operator, measurement, size=SIZE, **opening):
@@ -237,8 +237,8 @@ def test_other_tasks_are_refused_by_name(operator, frame_prior):
     ("settings", "sentence"),
     [
         ({"tau": 1.5}, "solver.tau=1.5"),
-        ({"window": 0}, "solver.window=0"),
-        ({"window": 65}, "takes 64 frames at once"),
+        ({"group": 0}, "solver.group=0"),
+        ({"group": 65}, "takes 64 frames at once"),
         ({"flow_blur": -1.0}, "flow_blur=-1.0"),
     ],
 )

@@ -63,7 +63,7 @@ def run(solver, y, size):
 
 def test_svi_agrees_with_the_measurement_and_counts_patches(prior):
     y = SPREAD * torch.randn(1, 3, 5, 24, 16, generator=torch.Generator().manual_seed(0))
-    restored, stream = run(SVISolver(prior, steps=4, window=2, overlap=4), y, (24, 32))
+    restored, stream = run(SVISolver(prior, steps=4, batch_size=2, overlap=4), y, (24, 32))
     assert restored.shape == (1, 3, 5, 24, 32)
     assert torch.allclose(Half()(restored), y, atol=1e-3)
     # 2 patches of 16 down the 24 rows, 3 across the 32 columns, 4 steps
@@ -73,7 +73,7 @@ def test_svi_agrees_with_the_measurement_and_counts_patches(prior):
 def test_svi_windows_bound_the_network_and_leave_no_joint_in_the_clip():
     prior = BoundedPrior.from_config(TINY)
     y = SPREAD * torch.randn(1, 3, 37, 16, 8, generator=torch.Generator().manual_seed(0))
-    whole, _ = run(SVISolver(prior, steps=3, window=37, overlap=4), y, (16, 16))
+    whole, _ = run(SVISolver(prior, steps=3, batch_size=37, overlap=4), y, (16, 16))
     assert prior.most == 37
     prior.most = 0
     cut, stream = run(SVISolver(prior, steps=3, overlap=4), y, (16, 16))

@@ -27,7 +27,7 @@ def restore(solver, operator, measurement, push, size=SIZE, **more):
 def solver(request, tiny_student):
     if request.param == "pinv":
         return PinvSolver()
-    return tiny_student(input="pinv" if request.param == "student_pinv" else "lift")
+    return tiny_student(x_init="pinv" if request.param == "student_pinv" else "lift")
 
 
 @pytest.mark.parametrize("push", [1, 5, 7])
@@ -119,7 +119,7 @@ def test_pinv_of_a_circular_average_waits_for_the_whole_clip():
 @pytest.mark.parametrize("frames", [5, 21, 26])
 def test_a_student_on_the_inverse_of_a_circular_average_answers_at_the_end(frames, tiny_student):
     operator = TemporalAverage(3, border="circular")
-    restored, _ = restore(tiny_student(input="pinv"), operator, operator(video(frames)), 4)
+    restored, _ = restore(tiny_student(x_init="pinv"), operator, operator(video(frames)), 4)
     assert restored.shape[2] == frames
 
 

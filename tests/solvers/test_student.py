@@ -64,5 +64,5 @@ def test_the_prompt_reaches_the_transformer(tiny_student):
 
 
 def test_an_unknown_input_is_named_with_the_known_ones(tiny_student):
-    with pytest.raises(UserError, match="input=adjoint.*lift, pinv"):
-        tiny_student(input="adjoint")
+    with pytest.raises(UserError, match="x_init=adjoint.*lift, pinv"):
+        tiny_student(x_init="adjoint")

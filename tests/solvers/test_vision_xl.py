@@ -165,7 +165,7 @@ def test_windows_longer_than_the_clip_change_nothing(prior, clip):
     operator = TemporalAverage(window=3)
     y = operator(clip)
     whole, _ = run(VisionXLSolver(prior), operator, y)
-    windowed, _ = run(VisionXLSolver(prior, window=5, overlap=2), operator, y)
+    windowed, _ = run(VisionXLSolver(prior, group=5, overlap=2), operator, y)
     assert torch.equal(whole, windowed)
 
 
@@ -175,7 +175,7 @@ def test_windows_know_the_frames_before_them(prior):
     generator = torch.Generator().manual_seed(1)
     clip = SPREAD * torch.randn(1, 3, 9, 16, 24, generator=generator).clamp(-1.9, 1.9)
     y = operator(clip)
-    settings = {"window": 4, "overlap": 1, "cg_steps": 30, "correct_result": True}
+    settings = {"group": 4, "overlap": 1, "cg_steps": 30, "correct_result": True}
     restored, _ = run(VisionXLSolver(prior, lpf_lambda=None, **settings), operator, y)
     assert restored.shape == clip.shape
     # clamping to [-1, 1] and cross-fading are all that is left of the misfit
@@ -236,7 +236,7 @@ def test_settings_out_of_range_are_named(prior):
     with pytest.raises(UserError, match="tau=1"):
         VisionXLSolver(prior, initialisation="noise")
     with pytest.raises(UserError, match="overlap=4"):
-        VisionXLSolver(prior, window=4)
+        VisionXLSolver(prior, group=4)
     with pytest.raises(UserError, match="adjoint=exact"):
         VisionXLSolver(prior).open(Downsampling(4, adjoint="official"), (16, 16))
 
