@@ -13,6 +13,7 @@ from torch import Tensor
 from lvis.benchmark.settings import Settings
 from lvis.cli.build import build_solver as build_configured
 from lvis.errors import UserError
+from lvis.operators import LinearOperator
 from lvis.solvers.base import Solver
 
 
@@ -44,6 +45,11 @@ def build_solver(cfg: DictConfig, settings: Settings) -> Solver:
     if settings.compile:
         compile_feed_forward(solver, settings.compile)
     return solver
+
+
+def realised(operator: LinearOperator, size: tuple[int, int], seed: int) -> LinearOperator:
+    """The operator with its draw fixed, for a video of `size`."""
+    return operator.realise((1, 3, 1, *size), torch.Generator().manual_seed(seed))
 
 
 def with_random_weights(cfg: DictConfig) -> DictConfig:

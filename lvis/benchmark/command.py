@@ -1,7 +1,8 @@
 """`python -m lvis.benchmark solver=student vae=lean`: what a solver costs, in time, memory and operations.
 
 `mode=growth` follows one stream, `mode=window` and `mode=resolution` vary those; `weights=random` times a model
-without its checkpoint; `compare=earlier.json` prints ratios.
+without its checkpoint; `compare=earlier.json` prints ratios; `mode=roofline device=h100` estimates for a GPU that is
+not here.
 """
 
 import json
@@ -11,7 +12,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
-from lvis.benchmark.build import attention_backend, build_solver
+from lvis.benchmark.build import attention_backend, build_solver, realised
 from lvis.benchmark.machine import PeakMemory, describe, matrix_product_rate
 from lvis.benchmark.modes import (
     Advance,
@@ -23,6 +24,7 @@ from lvis.benchmark.modes import (
 )
 from lvis.benchmark.plot import plot
 from lvis.benchmark.report import FORMAT, Result, comparison, markdown, read
+from lvis.benchmark.roofline import roofline, table_of
 from lvis.benchmark.settings import Settings
 from lvis.cli.build import build, settled
 from lvis.cli.config import entry, plain
@@ -41,6 +43,8 @@ def benchmark(cfg: DictConfig) -> Result:
     Raises:
         UserError: a key, a device, weights or an earlier result that cannot be used.
     """
+    if cfg.mode == "roofline":
+        return estimate(cfg)
     cfg = settled(cfg)
     settings = Settings.from_keys(plain(cfg))
     earlier = read(settings.compare) if settings.compare else None
@@ -87,6 +91,27 @@ def benchmark(cfg: DictConfig) -> Result:
     return result
 
 
+def estimate(cfg: DictConfig) -> Result:
+    """`mode=roofline`: print and write the estimate for the card that `device` names.
+
+    Raises:
+        UserError: a key or a card that is not known, or a solver without a stream.
+    """
+    cfg = cfg.copy()
+    if cfg.precision == "auto":
+        cfg.precision = "bf16"
+    settings = Settings.from_keys(plain(cfg))
+    result = roofline(cfg, str(cfg.device), settings.size, settings.attention)
+    stem = settings.output or "outputs/benchmark/" + "_".join(
+        ["roofline", str(cfg.device), result["solver"], cfg.task.name, cfg.vae.name, cfg.model.name]
+    )
+    table = table_of(result)
+    write_text(f"{stem}.json", json.dumps(result, indent=1) + "\n")
+    write_text(f"{stem}.md", table)
+    console.print(table, markup=False, soft_wrap=True)
+    return result
+
+
 def measure(
     settings: Settings,
     solver: Solver,
@@ -127,11 +152,6 @@ def _grid(settings: Settings) -> list[tuple[tuple[int, int], int | None]]:
         return [(settings.size, window) for window in settings.windows]
     sizes = settings.sizes if settings.mode == "resolution" else (settings.size,)
     return [(size, None) for size in sizes]
-
-
-def realised(operator: LinearOperator, size: tuple[int, int], seed: int) -> LinearOperator:
-    """The operator with its draw fixed, for a video of `size`."""
-    return operator.realise((1, 3, 1, *size), torch.Generator().manual_seed(seed))
 
 
 def _total(settings: Settings, solver: Solver) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 from lvis.cli import values
 
-MODES = ("blocks", "growth", "window", "resolution")
+MODES = ("blocks", "growth", "window", "resolution", "roofline")
 ATTENTION = ("auto", "flash", "cudnn", "efficient", "math")
 COMPILE = ("default", "reduce-overhead", "max-autotune-no-cudagraphs")
 WEIGHTS = ("checkpoint", "random")

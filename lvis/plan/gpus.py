@@ -16,7 +16,8 @@ MEMORY_CLASSES = (40 * GB, 80 * GB, 141 * GB)
 
 @dataclass(frozen=True)
 class GPU:
-    """Peak dense rates in operations per second, and memory in bytes, as in NVIDIA's data sheets.
+    """Peak dense rates in operations per second, memory in bytes, and its bandwidth in bytes per
+    second, as in NVIDIA's data sheets.
 
     bf16: tensor cores with float32 accumulation; tf32: float32 convolutions (torch's default);
     fp32: float32 matrix products, which torch keeps off the tensor cores by default.
@@ -27,6 +28,7 @@ class GPU:
     tf32: float
     fp32: float
     memory: int
+    bandwidth: float
 
     def seconds(self, operations: Counter[tuple[str, str, str]], mfu: float) -> float:
         """Time of operations by (stage, kind, precision) at the share `mfu` of the peak rates."""
@@ -35,10 +37,10 @@ class GPU:
 
 
 GPUS = {
-    "a100": GPU("A100 SXM 80 GB", 312e12, 156e12, 19.5e12, 80 * GB),
-    "h100": GPU("H100 SXM 80 GB", 989.4e12, 494.7e12, 66.9e12, 80 * GB),
-    "h200": GPU("H200 SXM 141 GB", 989.4e12, 494.7e12, 66.9e12, 141 * GB),
-    "rtx4090": GPU("GeForce RTX 4090", 165.2e12, 82.6e12, 82.6e12, 24 * GB),
+    "a100": GPU("A100 SXM 80 GB", 312e12, 156e12, 19.5e12, 80 * GB, 2.039e12),
+    "h100": GPU("H100 SXM 80 GB", 989.4e12, 494.7e12, 66.9e12, 80 * GB, 3.35e12),
+    "h200": GPU("H200 SXM 141 GB", 989.4e12, 494.7e12, 66.9e12, 141 * GB, 4.8e12),
+    "rtx4090": GPU("GeForce RTX 4090", 165.2e12, 82.6e12, 82.6e12, 24 * GB, 1.008e12),
 }
 
 
