@@ -1,7 +1,7 @@
 """The Wan 2.1 transformer, bidirectional and block-causal, from one set of weights."""
 
 import inspect
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from lvis.backbone.attention import Attend, BlockCausal, attend_all, attend_self, block_causal
 from lvis.backbone.block import Block
 from lvis.backbone.cache import KVCache
+from lvis.backbone.past import Past
 from lvis.backbone.rotary import rotary_phases
 from lvis.backbone.sequence import SequenceParallel
 from lvis.errors import UserError
@@ -165,18 +166,56 @@ class WanTransformer(nn.Module):
         if block_size is not None:
             pattern = BlockCausal(block_size, window, sink)
             attend = block_causal(pattern, grid[0], grid[1] * grid[2], self.causal_attention)
-        embedded = self.embed_text(text)
-        hidden, phases = self.enter(latents, 0, grid)
+        attends = [
+            attend_self if layer in perturbed else attend for layer in range(len(self.net.blocks))
+        ]
+        return self.run(latents, timestep, 0, attends, self.embed_text(text))
+
+    def run(
+        self,
+        latents: Tensor,
+        timestep: Tensor,
+        first_frame: int,
+        attends: Sequence[Attend],
+        text: Tensor | Sequence[tuple[Tensor, Tensor]],
+    ) -> Tensor:
+        """The velocity, with the attention of each layer, and the embedded text or its keys and values."""
+        grid = self.grid_of(latents)
+        hidden, phases = self.enter(latents, first_frame, grid)
         embedding, modulation = self.embed_time(timestep)
         for layer, block in enumerate(self.net.blocks):
-            attend_here = self.over_processes(attend_self if layer in perturbed else attend, grid)
+            attend = self.over_processes(attends[layer], grid)
+            own_text = text if isinstance(text, Tensor) else text[layer]
             if self.gradient_checkpointing and torch.is_grad_enabled():
                 hidden = checkpoint(
-                    block, hidden, modulation, phases, attend_here, embedded, use_reentrant=False
+                    block, hidden, modulation, phases, attend, own_text, use_reentrant=False
                 )
             else:
-                hidden = block(hidden, modulation, phases, attend_here, embedded)
+                hidden = block(hidden, modulation, phases, attend, own_text)
         return self.head(hidden, embedding, grid).to(latents.dtype)
+
+    def roll(
+        self, latents: Tensor, timestep: Tensor, text: Tensor, past: Past, keep: bool = False
+    ) -> Tensor:
+        """The flow velocity of one block after the blocks of `past`, with its graph.
+
+        Args:
+            latents: (B, 16, t, h, w), t <= the pattern's block_size.
+            timestep: float32 (B,) or (B, t) in [0, 1000].
+            text: (B, L, text_dim).
+            keep: make the block part of the past; only outside autograd.
+
+        Returns:
+            (B, 16, t, h, w), in the dtype of `latents`.
+        """
+        # a checkpointed block runs twice, and would be kept twice
+        assert not (keep and torch.is_grad_enabled())
+        frames = latents.shape[2]
+        attends = [past.attend(layer, frames, keep) for layer in range(len(self.net.blocks))]
+        velocity = self.run(latents, timestep, past.frames, attends, self.embed_text(text))
+        if keep:
+            past.advance(frames)
+        return velocity
 
     @torch.no_grad()
     def open_cache(
@@ -236,15 +275,13 @@ class WanTransformer(nn.Module):
                 f"{opened[0]}, {opened[1]}x{opened[2]} tokens and {cache.pattern.block_size} "
                 "latent frames per block; open a cache for this size"
             )
-        hidden, phases = self.enter(latents, cache.frames, grid)
-        embedding, modulation = self.embed_time(timestep)
-        for layer, block in enumerate(self.net.blocks):
-            text = (cache.text_keys[layer], cache.text_values[layer])
-            attend = self.over_processes(partial(attend_cached, cache, layer), grid)
-            hidden = block(hidden, modulation, phases, attend, text)
+        layers = range(len(self.net.blocks))
+        attends = [partial(attend_cached, cache, layer) for layer in layers]
+        texts = [(cache.text_keys[layer], cache.text_values[layer]) for layer in layers]
+        velocity = self.run(latents, timestep, cache.frames, attends, texts)
         if commit:
             cache.commit(grid[0])
-        return self.head(hidden, embedding, grid).to(latents.dtype)
+        return velocity
 
     def enter(
         self, latents: Tensor, first_frame: int, grid: tuple[int, int, int]

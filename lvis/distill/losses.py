@@ -11,10 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lvis.backbone import WanTransformer, flow, guided_velocity
+from lvis.backbone import BlockCausal, WanTransformer, flow, guided_velocity
 from lvis.distill import objective
 from lvis.distill.prepared import Prepared, description, first_estimates
 from lvis.distill.randomness import Draws
+from lvis.distill.rollout import roll_out
 from lvis.distill.self_supervision import equivariance, other_operator, splitting
 from lvis.distill.settings import Settings
 from lvis.errors import UserError
@@ -151,14 +152,28 @@ class Losses(nn.Module):
         Args:
             prepared: of the same measurement, for a student that sees the operator.
         """
-        settings, level, seen = self.settings, self.settings.timestep, z_in
-        if prepared is not None:
-            level = prepared.timestep(self.conditioned, level)
-            seen = prepared.seen(self.conditioned)
+        settings = self.settings
+        conditioned = self.conditioned and prepared is not None
+        prepared = prepared or Prepared(z_in)
+        level = prepared.timestep(conditioned, settings.timestep)
         timestep = torch.full((z_in.shape[0],), level, device=z_in.device)
         text = self._text(prompts, z_in.device)
-        v = self._velocity(self.student, seen, timestep, text, block_size=settings.block_size)
-        return student_prediction(z_in, v, level, settings.parametrization)
+        if not settings.rollout_blocks:
+            seen = prepared.seen(conditioned)
+            v = self._velocity(self.student, seen, timestep, text, block_size=settings.block_size)
+            return student_prediction(z_in, v, level, settings.parametrization)
+        window, sink = settings.rollout_window, settings.rollout_sink
+        with self._autocast(z_in.device):
+            return roll_out(
+                self.student,
+                z_in,
+                timestep,
+                text,
+                BlockCausal(settings.block_size, window, sink),
+                settings.rollout_blocks,
+                lambda latents, part: prepared.shown(latents, part, conditioned),
+                lambda part, v: student_prediction(part, v, level, settings.parametrization),
+            )
 
     def given_out(self, prepared: Prepared, z_hat: Tensor) -> Tensor:
         """x_hat (B, 3, T, H, W) as a stream would give it out, not clamped."""

@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch.strategies import ModelParallelStrategy, Strategy
 from torch import Tensor, distributed, nn
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor
 
 from lvis.backbone import WanTransformer
@@ -51,6 +51,7 @@ def shard(net: WanTransformer, mesh: DeviceMesh) -> None:
     # by default the outermost stays whole after a pass, and after one without gradients its parameters would be other
     # tensors than those that the optimiser knows
     fully_shard(net, mesh=mesh, reshard_after_forward=True)
+    register_fsdp_forward_method(net, "roll")
 
 
 @contextmanager

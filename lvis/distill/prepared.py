@@ -45,6 +45,13 @@ class Prepared:
         """The transformer's input: z_in, with the operator's channels for a student that has them."""
         return condition(self.z_in, self.bands, self.observed) if conditioned else self.z_in
 
+    def shown(self, latents: Tensor, part: tuple[int, int], conditioned: bool) -> Tensor:
+        """As `seen`, of latents at frames [first, end) of the clip."""
+        if not conditioned:
+            return latents
+        observed = None if self.observed is None else self.observed[:, :, slice(*part)]
+        return condition(latents, self.bands, observed)
+
     def timestep(self, conditioned: bool, otherwise: float) -> float:
         """The noise level for a student that sees the operator, else `otherwise`; [0, 1000]."""
         return noise_timestep(self.noise_std) if conditioned else otherwise

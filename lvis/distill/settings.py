@@ -90,6 +90,11 @@ class Settings:
     self_supervision: str = "none"  # none | splitting | operators | equivariance
     self_supervision_weight: NotNegative = 1.0
     block_size: Count  # latent frames a block
+    rollout_blocks: CountOrNone = (
+        0  # last blocks of a clip that are rolled out with a graph; 0 = one pass
+    )
+    rollout_window: Count = 21  # latent frames that a block of a rollout attends to
+    rollout_sink: CountOrNone = 0
     student_learning_rate: Positive
     critic_learning_rate: Positive
     decay_steps: Count | None  # the student's rate falls to a twentieth over these; None = fixed

@@ -212,6 +212,7 @@ def student(
     parametrization: str | None = None,
     x_init: str | None = None,
     x_hat: str | None = None,
+    context_pass: bool | None = None,
     prompt_cache: str | None = None,
     device: str = "auto",
     precision: str = "auto",
@@ -222,7 +223,7 @@ def student(
     Args:
         task, vae_name: what it is wanted for; its record must not name another VAE.
         vae, text_encoder, prompt_cache, precision: as of `avis`.
-        timestep, parametrization, x_init, x_hat: None takes what the weights' record says, or the
+        timestep, parametrization, x_init, x_hat, context_pass: None takes what the weights' record says, or the
             defaults of `StudentSolver` where it says nothing.
     """
     if weights is None:
@@ -242,6 +243,7 @@ def student(
         "parametrization": parametrization,
         "x_init": x_init,
         "x_hat": x_hat,
+        "context_pass": context_pass,
     }
     names = {key: key for key in (*chosen, "tau")} | RECORDED
     settings |= {key: record[name] for key, name in names.items() if name in record}

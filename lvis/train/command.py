@@ -205,6 +205,7 @@ def describe(cfg: DictConfig, settings: Settings, data: str) -> dict[str, Any]:
         "input": settings.x_init,
         "output": settings.x_hat,
         "block_size": settings.block_size,
+        "context_pass": settings.rollout_blocks > 0,
         "operator": plain(cfg.task.operator),
         "data": data,
     }

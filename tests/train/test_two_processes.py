@@ -117,3 +117,13 @@ def test_an_interrupted_run_of_two_equals_an_uninterrupted_one(command, run, tmp
         run(command(parts, "distill.batch_size=1", *overrides, strategy=strategy))
     assert max(difference(whole, parts).values()) == 0
     assert losses(whole) == losses(parts)
+
+
+@SLOW
+def test_rollouts_on_two_processes_equal_one(command, run, tmp_path):
+    """FSDP2 has to gather the transformer's parameters for each block of a rollout, too."""
+    rolled = ("distill.rollout_blocks=2", "distill.block_size=1", "trainer.max_steps=3", *STEADY)
+    run(command(tmp_path / "one", "distill.batch_size=2", *rolled))
+    run(command(tmp_path / "two", "distill.batch_size=1", *rolled, strategy="fsdp"))
+    found = difference(tmp_path / "one", tmp_path / "two")
+    assert max(found.values()) <= TOLERANCE, found
