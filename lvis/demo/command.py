@@ -1,25 +1,41 @@
-"""`python -m lvis.demo`: restore clips for three tasks, train a student for a moment, and leave a
-page to look at.
+"""`python -m lvis.demo`: evaluate the bundled students on clips they have not seen, train another
+for a moment, and leave a page to look at.
 
-The page is `<output>/index.html`. Everything on it is made by the functions that the commands run,
-and it shows the commands. The keys are in conf/demo.yaml.
+The page is `<output>/index.html`, made by `lvis.report` from what `lvis.evaluate` and `lvis.train`
+left in `<output>`. The keys are in conf/demo.yaml.
 """
 
+import shutil
 import time
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from lvis.cli.config import CONF, entry
+from lvis.cli.config import compose, entry
 from lvis.cli.progress import say
+from lvis.cli.schema import CountOrNone, Keys, Positive, conform
 from lvis.demo.clips import camera_move, synthetic
-from lvis.demo.page import Page, write_page
-from lvis.demo.pictures import write_teaser
-from lvis.demo.restorations import restore_clip
-from lvis.demo.training import Trained, train_for
 from lvis.errors import UserError
-from lvis.provenance import facts
+from lvis.evaluate.command import evaluate
+from lvis.report.command import report
+from lvis.train.command import train
+
+
+class DemoKeys(Keys):
+    output: str
+    tasks: list[str]
+    seed: CountOrNone
+
+
+class ClipKeys(Keys):
+    number: CountOrNone
+    rate: Positive
+
+
+class TrainingKeys(Keys):
+    steps: CountOrNone
 
 
 def demo(cfg: DictConfig) -> Path:
@@ -28,82 +44,68 @@ def demo(cfg: DictConfig) -> Path:
     Raises:
         UserError: a value out of its range, missing weights, or a folder that cannot be written.
     """
-    check(cfg)
-    began = time.perf_counter()
-    folder = Path(cfg.output)
+    conform(DemoKeys, cfg, "")
+    conform(ClipKeys, cfg.clips, "clips")
+    conform(TrainingKeys, cfg.training, "training")
+    if not cfg.tasks:
+        raise UserError("tasks=[] leaves nothing to show; name one or more, such as [inpaint]")
+    began, folder, overrides = time.perf_counter(), Path(cfg.output), list(cfg.overrides)
     # a page is there when all that it shows is
     (folder / "index.html").unlink(missing_ok=True)
-    media, rate, overrides = folder / "media", Fraction(str(cfg.clips.rate)), list(cfg.overrides)
-    shape = (cfg.clips.frames, cfg.clips.size, rate)
+    for part in ("evaluate", "training", "media"):
+        shutil.rmtree(folder / part, ignore_errors=True)
+    shape = (cfg.clips.frames, cfg.clips.size, Fraction(str(cfg.clips.rate)))
     clips = [
-        synthetic(media, cfg.seed, cfg.clips.number, *shape),
-        camera_move(media, cfg.clips.photograph, *shape),
+        synthetic(folder / "clips", cfg.seed, cfg.clips.number, *shape),
+        camera_move(folder / "clips", cfg.clips.photograph, *shape),
     ]
-    restored = []
-    jobs = [(task, clip) for task in cfg.tasks for clip in clips]
-    for number, (task, clip) in enumerate(jobs, 1):
-        say(f"{number} of {len(jobs)}: {task}, {clip.name} clip")
-        restored.append(
-            restore_clip(clip, task, media, cfg.vae, cfg.seed, cfg.clips.enlarge, overrides)
-        )
-    if cfg.teaser:
-        rows = [found.frames for found in restored if found.clip is clips[0]]
-        say(f"teaser: {write_teaser(Path(cfg.teaser), rows, cfg.clips.enlarge)}")
-    trained = train(cfg, folder / "training", overrides) if cfg.training.seconds else None
-    seconds = time.perf_counter() - began
-    path = write_page(Page(clips, restored, trained, facts(), cfg.seed, seconds), folder)
-    say(f"the demo took {seconds:.0f} s; open {path.resolve()}")
+    about = {
+        "output": str(folder / "evaluate"),
+        "seed": cfg.seed,
+        "clips.name": "demo",
+        "clips.source": [str(clip.path) for clip in clips],
+        "clips.frames": cfg.clips.frames,
+        "clips.size": list(cfg.clips.size),
+        "clips.videos": len(clips),
+    }
+    groups = [f"vae={cfg.vae}", *overrides]
+    for task in cfg.tasks:
+        say(f"{task}: measure, restore and score {len(clips)} clips")
+        evaluate(composed("evaluate", [f"task={task}", *groups], about | {"label": "bundled"}))
+    if cfg.training.steps:
+        student = trained(cfg, folder / "training", groups)
+        about |= {"label": f"{cfg.training.steps} steps", "solver.weights": str(student)}
+        evaluate(composed("evaluate", [f"task={cfg.training.task}", *groups], about))
+    title = "Videos restored from their measurements, by tiny models"
+    found = {"results": str(folder / "evaluate"), "output": str(folder), "title": title}
+    path = report(composed("report", [], found))
+    say(f"the demo took {time.perf_counter() - began:.0f} s; open {path.resolve()}")
     return path
 
 
-def train(cfg: DictConfig, folder: Path, overrides: list[str]) -> Trained:
-    """The short training of `conf/demo.yaml`."""
-    training = cfg.training
-    say(f"training a student for {training.task}, about {training.seconds:.0f} s")
-    return train_for(
-        training.seconds,
-        training.first_steps,
-        training.max_steps,
-        training.task,
-        cfg.vae,
-        cfg.seed,
-        folder,
-        [*training.overrides, *overrides],
-    )
-
-
-def check(cfg: DictConfig) -> None:
-    """The ranges of our own keys; the commands check theirs.
+def trained(cfg: DictConfig, folder: Path, groups: list[str]) -> Path:
+    """The student of the short training of `conf/demo.yaml`.
 
     Raises:
-        UserError: names the key, its value and the fix.
+        UserError: whatever `lvis.train.command.train` finds wrong.
+        SystemExit: a signal ended the training.
     """
-    if not cfg.tasks:
-        raise UserError(
-            "tasks=[] leaves nothing to show; name one or more, such as tasks=[inpaint]"
-        )
-    known = sorted(path.stem for path in (CONF / "task").glob("*.yaml"))
-    for task in cfg.tasks:
-        if task not in known:
-            raise UserError(
-                f"tasks={list(cfg.tasks)}: {task} is not a task; use {', '.join(known)}"
-            )
-    if cfg.clips.number < 0:
-        raise UserError(f"clips.number={cfg.clips.number} is negative; use 0 or more")
-    if cfg.training.seconds < 0:
-        raise UserError(f"training.seconds={cfg.training.seconds} is negative; use 0 for none")
-    if cfg.training.first_steps < 2 or cfg.training.max_steps < cfg.training.first_steps:
-        raise UserError(
-            f"training.first_steps={cfg.training.first_steps} and training.max_steps="
-            f"{cfg.training.max_steps} do not fit; use 2 or more, and a maximum that is no less"
-        )
-    if cfg.clips.frames < 5 or cfg.clips.frames % 4 != 1:
-        raise UserError(f"clips.frames={cfg.clips.frames} does not fit; use 5, 9, 13, ...")
-    if any(side < 16 or side % 16 for side in cfg.clips.size):
-        raise UserError(f"clips.size={list(cfg.clips.size)} does not fit; use multiples of 16")
-    for key in ("rate", "enlarge"):
-        if cfg.clips[key] <= 0:
-            raise UserError(f"clips.{key}={cfg.clips[key]} is not positive; use 1 or more")
+    training = cfg.training
+    say(f"training a student for {training.task}, {training.steps} steps")
+    words = [f"task={training.task}", *training.overrides, *groups]
+    keys = {"output": str(folder), "seed": cfg.seed, "trainer.max_steps": training.steps}
+    _, objects = train(composed("train", words, keys))
+    if objects["exit_code"]:
+        raise SystemExit(objects["exit_code"])
+    return folder / "student"
+
+
+def composed(config: str, overrides: list[str], values: dict[str, Any]) -> DictConfig:
+    """A command's configuration with `values` as they stand, which Hydra's grammar might not read."""
+    cfg = compose(config, overrides)
+    for key, value in values.items():
+        OmegaConf.update(cfg, key, value)
+    return cfg
 
 
 main = entry("demo")(demo)
