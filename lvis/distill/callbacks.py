@@ -69,7 +69,7 @@ class Reporting(Callback):
     def _line(self, step: int, metrics: dict[str, float]) -> str:
         rate = (step - self.first_step) / (self.last - self.began)
         left = (self.max_steps - step) / rate if rate else float("nan")
-        names = ("likelihood", "prior", "critic")
+        names = ("initial", "likelihood", "prior", "critic")
         terms = " ".join(f"{name} {metrics[name]:.4g}" for name in names if name in metrics)
         bad = metrics.get("loader_bad")
         terms += f"  {bad:.0f} bad clips left out" if bad else ""

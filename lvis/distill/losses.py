@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from lvis.backbone import BlockCausal, WanTransformer, flow, guided_velocity
 from lvis.distill import objective
+from lvis.distill.initialisation import block_points, initial_loss, trajectory
 from lvis.distill.prepared import Prepared, description, first_estimates
 from lvis.distill.randomness import Draws
 from lvis.distill.rollout import roll_out
@@ -23,7 +24,7 @@ from lvis.operators import LinearOperator
 from lvis.operators.draws import Draw, drawn, normal
 from lvis.solvers.consistency import Consistency, consistency_of
 from lvis.solvers.one_step import student_prediction
-from lvis.solvers.signature import CHANNELS, latent_share
+from lvis.solvers.signature import CHANNELS, condition, latent_share
 from lvis.vae import Bridge, VideoVAE
 
 
@@ -257,6 +258,35 @@ class Losses(nn.Module):
         if term is not None:
             terms["self_supervision"] = term
             terms["total"] = terms["total"] + settings.self_supervision_weight * term
+
+    def initial_term(self, measurement: Measurement, draws: Draws) -> Tensor:
+        """The initialisation's loss (`lvis.distill.initialisation`); of the clips, only the size and the prompts."""
+        settings, prompts = self.settings, measurement.prompts
+        shape, device = self._latent_shape(measurement), measurement.y.device
+        steps = torch.linspace(1, 0, settings.initial_levels + 1)
+        sigmas = flow.shift_sigma(steps, settings.shift)
+        noise = normal(shape, draws["initial_noise"]).to(device)
+        path = trajectory(noise, lambda x, t: self._guided(x, t, prompts), sigmas)
+        size = settings.block_size
+        index = block_points(
+            shape[0], shape[2], size, settings.initial_levels, draws["initial_point"]
+        )
+        text = self._text(prompts, device)
+
+        def velocity(x: Tensor, timestep: Tensor) -> Tensor:
+            seen = condition(x, None) if self.conditioned else x
+            return self._velocity(self.student, seen, timestep, text, block_size=size)
+
+        return initial_loss(settings.initialisation, path, sigmas, index.to(device), velocity)
+
+    def _latent_shape(self, measurement: Measurement) -> tuple[int, ...]:
+        """Of z_hat."""
+        if measurement.operator.space == "latent":
+            return measurement.signal_shape
+        batch, _, frames, height, width = measurement.signal_shape
+        vae = self.student_vae
+        sides = (height // vae.spatial_stride, width // vae.spatial_stride)
+        return (batch, vae.latent_channels, vae.latent_frames(frames), *sides)
 
     def prior_term(self, target: Tensor, measurement: Measurement, draws: Draws) -> Tensor:
         """L_prior of z_target (lines 11-20), unweighted."""

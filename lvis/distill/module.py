@@ -111,7 +111,9 @@ class Distillation(LightningModule):
         measurements = self._measure(batch, draws)
         metrics = {"prior_factor": prior_factor}
         targets: list[Tensor] = []
-        if self.settings.updates_student(step):
+        if self.settings.initialises(step):
+            metrics |= self._initialise(measurements, draws)
+        elif self.settings.updates_student(step):
             targets, student_metrics = self._update_student(
                 measurements, draws, self.settings.prior_weight * prior_factor
             )
@@ -124,7 +126,7 @@ class Distillation(LightningModule):
         return metrics
 
     def _prior_factor(self, step: int) -> float:
-        since = step - self.settings.likelihood_only_steps
+        since = step - self.settings.initial_steps - self.settings.likelihood_only_steps
         if since < 0:
             return 0.0
         return objective.prior_ramp(since, self.settings.warmup_steps, self.settings.ramp)
@@ -170,13 +172,30 @@ class Distillation(LightningModule):
             if target is not None:
                 targets.append(target)
         metrics = {name: _mean([part[name] for part in parts]) for name in parts[0]}
+        self._descend_student(metrics)
+        return targets, metrics
+
+    def _initialise(self, measurements: list[Measurement], draws: Draws) -> dict[str, float]:
+        """One step of the student towards the teacher's own trajectories."""
+        values = []
+        for measurement, drawn in zip(measurements, self._parts(draws), strict=True):
+            loss = self.losses.initial_term(measurement, drawn)
+            with syncing(self.trainer.strategy, measurement is measurements[-1]):
+                self.manual_backward(loss / len(measurements))
+            values.append(loss.detach())
+        metrics = {"initial": _mean(values), "total": _mean(values)}
+        self._descend_student(metrics)
+        return metrics
+
+    def _descend_student(self, metrics: dict[str, float]) -> None:
+        """An update of the student, at this step's rate, and of its average; noted in `metrics`."""
+        rate = self.settings.student_rate(self.step)
         for group in self.student_optimizer.param_groups:
-            group["lr"] = self.settings.student_rate(self.step)
-        metrics["student_learning_rate"] = self.settings.student_rate(self.step)
+            group["lr"] = rate
+        metrics["student_learning_rate"] = rate
         metrics["student_gradient"] = self._descend(self.student_optimizer, metrics["total"])
         self.student_step += 1
         self.average.update()
-        return targets, metrics
 
     def _update_critic(
         self, measurements: list[Measurement], targets: list[Tensor], draws: Draws

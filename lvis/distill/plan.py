@@ -79,6 +79,10 @@ def _updates(module: Distillation) -> str:
     if settings.prior_weight == 0:
         return "student only (no prior)"
     text = f"{settings.ratio} critic updates to one of the student"
+    if settings.initial_steps:
+        text += (
+            f", after {settings.initial_steps} steps of {settings.initialisation} initialisation"
+        )
     if settings.likelihood_only_steps:
         text += f", after {settings.likelihood_only_steps} steps of likelihood only"
     return text

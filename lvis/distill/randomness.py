@@ -13,6 +13,8 @@ PURPOSES = (
     "critic_timestep",
     "critic_noise",
     "self_supervision",
+    "initial_noise",
+    "initial_point",
 )
 
 

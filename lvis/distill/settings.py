@@ -19,6 +19,7 @@ from lvis.cli.schema import (
     Share,
     misfit,
 )
+from lvis.distill.initialisation import INITIALISATIONS
 from lvis.distill.lora import Lora
 from lvis.distill.objective import CRITIC_LOSSES, LIKELIHOOD_MEANS, LIKELIHOOD_NORMS, RAMPS
 from lvis.distill.self_supervision import TERMS
@@ -42,6 +43,7 @@ CHOICES = {
     "consistency": CONSISTENCIES,
     "self_supervision": TERMS,
     "attention": CAUSAL_ATTENTION,
+    "initialisation": INITIALISATIONS,
     "autocast": ("bf16", "none"),
 }
 FINAL_RATE = 0.05  # of the first, where the rate decays
@@ -113,6 +115,11 @@ class Settings:
     bridge_group: Count  # blocks whose VAE states are recomputed together; 1 = all states are kept
     attention: str  # blocks | flex, of the student's block-causal pass
     seed: CountOrNone
+    initialisation: str = "none"  # none | ode | consistency, on the teacher's own trajectories
+    initial_steps: CountOrNone = (
+        0  # first steps, which do that alone; the others are counted from their end
+    )
+    initial_levels: Count = 16  # Euler steps of a trajectory
     lora: Lora | None = None  # adapters of student and critic; None trains them whole
 
     def __post_init__(self) -> None:
@@ -125,6 +132,16 @@ class Settings:
             raise UserError(
                 f"distill.lowest_timestep={self.lowest_timestep:g} is above distill.highest_timestep="
                 f"{self.highest_timestep:g}: swap them"
+            )
+        if (self.initialisation == "none") != (self.initial_steps == 0):
+            raise UserError(
+                f"distill.initialisation={self.initialisation} takes distill.initial_steps="
+                f"{self.initial_steps}: set both, or neither"
+            )
+        if self.initial_steps and self.parametrization != "flow":
+            raise UserError(
+                f"distill.initialisation={self.initialisation} teaches a flow's velocity, and "
+                f"distill.parametrization={self.parametrization} is another answer: set flow"
             )
         if self.prior_weight > 0 and self.first_critic_step > self.likelihood_only_steps:
             raise UserError(
@@ -150,12 +167,16 @@ class Settings:
 
     def updates_student(self, step: int) -> bool:
         """Whether training step `step` (from 0) updates the student."""
-        since = step - self.likelihood_only_steps
+        since = step - self.initial_steps - self.likelihood_only_steps
         return since < 0 or since % self.ratio == 0
 
     def updates_critic(self, step: int) -> bool:
         """Whether training step `step` (from 0) updates the critic; none without a prior."""
-        return self.prior_weight > 0 and step >= self.first_critic_step
+        return self.prior_weight > 0 and step >= self.initial_steps + self.first_critic_step
+
+    def initialises(self, step: int) -> bool:
+        """Whether training step `step` (from 0) is one of the initialisation."""
+        return step < self.initial_steps
 
     def student_rate(self, step: int) -> float:
         """The student's learning rate at training step `step`: fixed (the paper), or a cosine."""
