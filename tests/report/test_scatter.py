@@ -1,16 +1,15 @@
 from xml.etree import ElementTree
 
-import pytest
 from rows import row, write_results
 
 from lvis.report.quantities import quantity
 from lvis.report.results import load, sections
-from lvis.report.scatter import HEIGHT, WIDTH, scatter
+from lvis.report.scatter import plot, scatter
 
 
-def drawn(tmp_path, rows):
+def section_of(tmp_path, rows):
     [section] = sections(load(write_results(tmp_path, rows)))
-    return scatter(section, quantity("psnr"), 0.95)
+    return section
 
 
 def test_faster_is_further_right_and_better_further_up(tmp_path):
@@ -24,30 +23,24 @@ def test_faster_is_further_right_and_better_further_up(tmp_path):
         for clip, clip_gain in (("a", 0.0), ("b", 1.0))
     ]
     rows += [row("D(E(x))", clip, 33, seconds=None) for clip in ("a", "b")]
-    svg = ElementTree.fromstring(drawn(tmp_path, rows))
-    points = {
-        group.find("title").text.split(":")[0]: (
-            float(group.find("circle").get("cx")),
-            float(group.find("circle").get("cy")),
-        )
-        for group in svg.iter("g")
-    }
+    section = section_of(tmp_path, rows)
+    axes = plot(section, quantity("psnr"), 0.95).axes[0]
+    points = {drawn.get_label(): drawn.lines[0].get_xydata()[0] for drawn in axes.containers}
     slow, fast, mid = points["slow & good"], points["fast"], points["mid"]
-    assert slow[0] < mid[0] < fast[0] and slow[1] < mid[1] < fast[1]
-    # equal steps of quality are equal steps upwards
-    assert fast[1] - mid[1] == pytest.approx(mid[1] - slow[1], abs=0.2)
-    assert all(0 < x < WIDTH and 0 < y < HEIGHT for x, y in points.values())
-    [ceiling] = [line for line in svg.iter("line") if "dash" in line.get("class", "")]
-    assert float(ceiling.get("y1")) < slow[1]
+    assert slow[0] < mid[0] < fast[0] and slow[1] > mid[1] > fast[1]
+    assert axes.get_xscale() == "log"
+    [ceiling] = [line for line in axes.lines if line.get_label() == "D(E(x))"]
+    assert ceiling.get_ydata()[0] == 33
 
 
-def test_labels_do_not_cover_each_other(tmp_path):
-    rows = [row(f"method {n}", "a", 20 + 0.01 * n, seconds=1 + 0.01 * n) for n in range(4)]
-    svg = ElementTree.fromstring(drawn(tmp_path, rows))
-    heights = sorted(float(t.get("y")) for t in svg.iter("text") if "label" in t.get("class", ""))
-    assert len(heights) == 4
-    assert all(b - a >= 12 for a, b in zip(heights, heights[1:], strict=False))
+def test_the_picture_is_coloured_by_the_page_and_names_every_entry(tmp_path):
+    rows = [row(f"<b>{n}</b> & more", "a", 20 + n, seconds=1 + n) for n in range(3)]
+    svg = scatter(section_of(tmp_path, rows), quantity("psnr"), 0.95)
+    texts = [element.text for element in ElementTree.fromstring(svg).iter() if element.text]
+    assert [f"<b>{n}</b> & more" in texts for n in range(3)] == [True] * 3
+    assert all(f"var(--c{n})" in svg for n in range(3)) and "#0102" not in svg
 
 
 def test_without_times_there_is_nothing_to_draw(tmp_path):
-    assert drawn(tmp_path, [row("pinv", "a", 20, seconds=None)]) is None
+    section = section_of(tmp_path, [row("pinv", "a", 20, seconds=None)])
+    assert scatter(section, quantity("psnr"), 0.95) is None
