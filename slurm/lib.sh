@@ -54,9 +54,9 @@ one_each() {
 # The shell takes no signal on purpose: scancel's SIGTERM ends it here, and a cancelled job does not come back.
 run_training() {
   local status=0
-  # the paper's presets bring their own trainer
+  # the paper's presets bring their own trainer, those with adapters one for a single GPU
   local word trainer=(trainer=ddp)
-  for word in "$@"; do [[ $word != experiment=instantvir_* ]] || trainer=(); done
+  for word in "$@"; do [[ ! $word =~ ^experiment=instantvir(_(wan|lean)_.*)?$ ]] || trainer=(); done
   one_each "$PYTHON" -m lvis.train "${trainer[@]}" "trainer.devices=$SLURM_NTASKS_PER_NODE" \
     "trainer.num_nodes=$SLURM_NNODES" "$@" || status=$?
   ((status == EXIT_REQUEUE)) || exit "$status"

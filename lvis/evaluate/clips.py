@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lvis.data.frames import IMAGE_SUFFIXES, to_video
 from lvis.data.numbering import natural_key
+from lvis.data.shard_format import HELD_OUT, INDEX, read_index
 from lvis.data.synthetic import SyntheticVideos
 from lvis.data.video import open_source
 from lvis.errors import UserError
@@ -43,7 +44,8 @@ def list_clips(
 
     Args:
         source: "synthetic" (the held-out split), or any of: videos, folders of frames, folders of
-            videos and of folders of frames, tar shards with videos in them. A clip is the first `frames`
+            videos and of folders of frames, REDS (its sharp validation sequences), what
+            lvis.prepare wrote (the clips held out), tar shards with videos in them. A clip is the first `frames`
             frames of each, scaled and centre-cropped to `size`.
         count: use the first N; None for all, or 8 synthetic clips.
 
@@ -96,6 +98,10 @@ def _expand(path: str, frames: int, size: tuple[int, int]) -> list[NamedClip]:
         return _of_shard(place, frames, size)
     if not place.is_dir() or _holds_images(place):
         return [NamedClip(place.stem, partial(_read, path, path, frames, size), _content(place))]
+    if (place / INDEX).is_file():
+        shards = read_index(place).of(HELD_OUT)
+        return [clip for shard in shards for clip in _of_shard(place / shard.name, frames, size)]
+    place = _sharp_sequences(place)
     inside = sorted(
         (p for p in place.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES or _holds_images(p)),
         key=lambda p: natural_key(p.name),
@@ -107,6 +113,12 @@ def _expand(path: str, frames: int, size: tuple[int, int]) -> list[NamedClip]:
     return [
         NamedClip(p.stem, partial(_read, str(p), str(p), frames, size), _content(p)) for p in inside
     ]
+
+
+def _sharp_sequences(place: Path) -> Path:
+    """Of REDS, whose root has no clips of its own, the sharp validation sequences; others as they are."""
+    inside = (place / "val" / "val_sharp", place / "val_sharp")
+    return next((folder for folder in inside if folder.is_dir()), place)
 
 
 def _of_shard(shard: Path, frames: int, size: tuple[int, int]) -> list[NamedClip]:

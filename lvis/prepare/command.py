@@ -21,7 +21,7 @@ from lvis.prepare.folder import REPORT, Folder
 from lvis.prepare.jobs import Advance, Meter, Pool
 from lvis.prepare.planning import Plan, PlannedShard, plan
 from lvis.prepare.settings import Settings
-from lvis.prepare.sources import Source, find_sources
+from lvis.prepare.sources import Source, find_sources, sample_of
 from lvis.prepare.survey import Survey, Surveyed, survey
 from lvis.prepare.writing import STATE, write_shard
 
@@ -39,6 +39,7 @@ def prepare(cfg: DictConfig) -> Index | None:
     """
     settings = Settings.of(plain(cfg))
     sources = find_sources(settings.input, settings.layout)
+    sources = sample_of(sources, settings.sample, settings.seed)
     folder = Folder(settings)
     folder.claim()
     whole = plan(surveyed(sources, settings), sources, settings)

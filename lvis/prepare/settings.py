@@ -27,6 +27,7 @@ class Settings:
     input: str
     output: str
     layout: str
+    sample: int | None
     size: tuple[int, int]
     frames: int
     fps: Fraction | None
@@ -60,6 +61,7 @@ class Settings:
             ),
             output=values.path("output", keys["output"], "the folder of the shards"),
             layout=values.one_of("layout", keys["layout"], LAYOUTS),
+            sample=_whole("sample", keys["sample"], 1),
             size=_size(keys["size"]),
             frames=frames,
             fps=fps,
@@ -94,6 +96,7 @@ class Settings:
         return {
             "input": str(Path(self.input).resolve()),
             "layout": self.layout,
+            "sample": self.sample,
             "size": list(self.size),
             "frames": self.frames,
             "fps": None if self.fps is None else str(self.fps),

@@ -1,5 +1,6 @@
 """Finding the videos: files and folders of images below a folder, or what a list names."""
 
+import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -64,6 +65,20 @@ def find_sources(given: str, layout: str) -> list[Source]:
             f"for layout={layout}; give another folder or layout"
         )
     return [sources[name] for name in sorted(sources)]
+
+
+def sample_of(sources: list[Source], count: int | None, seed: int) -> list[Source]:
+    """`count` sources, by name; all for None, or where there are no more.
+
+    Which ones depends on names and seed alone, and a larger sample contains the smaller.
+    """
+    if count is None:
+        return sources
+
+    def place(source: Source) -> bytes:
+        return hashlib.sha256(f"{seed}/{source.name}".encode()).digest()
+
+    return sorted(sorted(sources, key=place)[:count], key=lambda source: source.name)
 
 
 def _recognise(place: Path) -> str:

@@ -5,9 +5,11 @@ import pytest
 import torch
 from PIL import Image
 
+from lvis.cli.config import compose
 from lvis.errors import UserError
 from lvis.evaluate.clips import list_clips, named_clips
 from lvis.evaluate.codec import write_clip
+from lvis.evaluate.command import evaluate
 from lvis.evaluate.methods import scores, solve
 from lvis.operators import GaussianBlur
 from lvis.solvers.pinv import PinvSolver
@@ -89,3 +91,40 @@ def test_fewer_clips_than_asked_for_is_one_sentence(tmp_path):
     assert len(list_clips(str(tmp_path), 2, 3, (32, 32), seed=0)) == 2
     with pytest.raises(UserError, match="clips.count=3: clips.source has 2"):
         list_clips(str(tmp_path), 3, 3, (32, 32), seed=0)
+
+
+def reds(folder, sequences: int, frames: int = 4):
+    """The dataset's layout: sharp and blurred sequences of the same scenes, in three splits."""
+    for split, kind in (("val", "val_sharp"), ("val", "val_blur"), ("train", "train_sharp")):
+        for number in range(sequences):
+            place = folder / split / kind / f"{number:03d}"
+            place.mkdir(parents=True)
+            value = 200 if kind == "val_sharp" else 20
+            for frame in range(frames):
+                Image.fromarray(np.full((72, 128, 3), value, np.uint8)).save(
+                    place / f"{frame:08d}.png"
+                )
+
+
+def test_of_reds_the_sharp_validation_sequences_are_the_clips(tmp_path):
+    reds(tmp_path, 3)
+    for source in (tmp_path, tmp_path / "val", tmp_path / "val" / "val_sharp"):
+        found = list(named_clips(str(source), 3, 4, (32, 48), seed=0))
+        assert [name for name, _ in found] == ["000", "001", "002"]
+        assert all(clip.shape == (1, 3, 4, 32, 48) and clip.min() > 0.5 for _, clip in found)
+    with pytest.raises(UserError, match="clips.count=30: clips.source has 3"):
+        list_clips(str(tmp_path), 30, 4, (32, 48), seed=0)
+
+
+@pytest.mark.parametrize(("name", "count"), [("reds30", 30), ("open_sora", None)])
+def test_the_papers_clips_are_presets(name, count):
+    overrides = [f"clips={name}", "clips.source=here", "protocol=instantvir", "model=wan1_3b"]
+    cfg = compose("evaluate", overrides)
+    assert (cfg.clips.count, cfg.clips.frames, list(cfg.clips.size)) == (count, 81, [480, 832])
+    assert cfg.protocol.name == "instantvir"
+
+
+def test_a_preset_without_its_dataset_is_one_sentence(capsys):
+    cfg = compose("evaluate", ["clips=reds30", "task=deblur", "solver=pinv", "output=x"])
+    with pytest.raises(UserError, match="clips.source"):
+        evaluate(cfg)

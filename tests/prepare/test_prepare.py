@@ -18,6 +18,7 @@ from lvis.data.shard_format import read_index, split_of
 from lvis.data.shard_reader import ShardReader
 from lvis.data.video import VideoReader
 from lvis.errors import UserError
+from lvis.evaluate.clips import named_clips
 from lvis.files import sha256_of
 from tests.prepare.conftest import SMALL, digests, moving, run, write_video
 
@@ -66,6 +67,16 @@ def test_good_videos_become_clips_and_bad_ones_lines_of_the_report(prepared, tmp
         assert shard.samples <= 2
         assert shard.bytes == (prepared / shard.name).stat().st_size
         assert shard.sha256 == sha256_of(prepared / shard.name)
+
+
+def test_evaluation_reads_the_clips_that_were_held_out(prepared):
+    held_out = {
+        key: fact for key, fact in zip(samples(prepared), facts(prepared), strict=True)
+        if split_of(fact["source_sha256"], 0.3) == "held_out"
+    }  # fmt: skip
+    found = list(named_clips(str(prepared), None, 5, (32, 32), seed=0))
+    assert held_out and {name for name, _ in found} == set(held_out)
+    assert all(clip.shape == (1, 3, 5, 32, 32) for _, clip in found)
 
 
 def test_a_sample_says_what_it_is_and_splits_follow_the_content(prepared, tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from lvis.errors import UserError
-from lvis.prepare.sources import find_sources
+from lvis.prepare.sources import Source, find_sources, sample_of
 
 
 def touch(root: Path, *names: str) -> None:
@@ -95,3 +95,14 @@ def test_a_list_that_is_none_is_refused(tmp_path, name, text, words):
 def test_an_empty_folder_is_refused(tmp_path):
     with pytest.raises(UserError, match="has no videos"):
         found(tmp_path)
+
+
+def test_a_sample_follows_from_names_and_seed_and_a_larger_one_contains_it():
+    sources = [Source(f"{number:03d}.mp4", Path(f"{number}")) for number in range(200)]
+    small, large, other = (
+        {source.name for source in sample_of(sources, count, seed)}
+        for count, seed in ((20, 0), (50, 0), (20, 1))
+    )
+    assert len(small) == 20 and small < large and other != small
+    assert sample_of(list(reversed(sources)), 20, 0) == sample_of(sources, 20, 0)
+    assert sample_of(sources, None, 0) is sources and len(sample_of(sources, 300, 0)) == 200

@@ -84,10 +84,19 @@ def test_training_starts_a_process_for_each_gpu_and_says_so_to_lightning(cluster
     assert not cluster.calls("scontrol")
 
 
-def test_a_papers_preset_keeps_its_own_trainer(cluster):
-    preset = "experiment=instantvir_lean_inpaint"
+@pytest.mark.parametrize(
+    ("name", "trainer"),
+    [
+        ("instantvir_lean_inpaint", ""),
+        ("instantvir_wan_sr4", ""),
+        ("instantvir", ""),
+        ("instantvir_lora", "trainer=ddp "),  # for one GPU as it is
+    ],
+)
+def test_a_papers_preset_keeps_its_own_trainer(cluster, name, trainer):
+    preset = f"experiment={name}"
     cluster.run("sbatch", "slurm/train.sbatch", preset, "data.folder=SHARDS")
-    words = f"trainer.devices=8 trainer.num_nodes=1 {preset} data.folder=SHARDS"
+    words = f"{trainer}trainer.devices=8 trainer.num_nodes=1 {preset} data.folder=SHARDS"
     assert cluster.calls("python") == [f"-m lvis.train {words}"] * 8
 
 

@@ -72,6 +72,45 @@ def test_a_training_of_two_processes_that_is_signalled_saves_requeues_and_resume
     assert (checkout / "outputs" / "mine" / "student" / "config.json").exists()
 
 
+# the paper's preset, its model and clips exchanged for tiny ones
+PRESET = (
+    "experiment=instantvir_lean_deblur",
+    "model=tiny",
+    "data=synthetic",
+    "trainer.accelerator=cpu",
+    "trainer.max_steps=12",
+    "trainer.save_every=2",
+    *TINY[4:7],
+    "distill.frames=9",
+    "distill.batch_sizes.lean=2",
+    "data.num_workers=0",
+)
+
+
+def test_the_papers_preset_sharded_over_two_processes_survives_a_kill_and_a_requeue(checkout):
+    """FSDP2: first SIGKILL, which only a second submission continues, then a signal that the script answers."""
+    checkpoints = checkout / "outputs" / "mine" / "checkpoints"
+
+    def submit(signal: str, step: int) -> None:
+        when = checkpoints / f"step_{step:08d}" / "SHA256SUMS"
+        variables = {"RUN_DIR": "outputs/mine", "FAKE_SIGNAL_WHEN": str(when)}
+        command = ("sbatch", "--ntasks-per-node=2", f"--signal={signal}@180", "slurm/train.sbatch")
+        run(checkout, *command, *PRESET, **variables)
+
+    submit("KILL", 2)
+    assert (checkout / "state" / "100.status").read_text().strip() == str(128 + 9), log(checkout)
+    assert "scontrol" not in (checkout / "state" / "calls").read_text()
+    assert len(list((checkpoints / "step_00000002").glob("*.safetensors"))) == 2
+    submit("USR1", 6)
+    text = log(checkout)
+    assert (checkout / "state" / "110.status").read_text().strip() == "0", text
+    assert "scontrol requeue 110\n" in (checkout / "state" / "calls").read_text()
+    assert text.count("resumed from") == 2 and "2 process(es)" in text
+    journal = read_journal(checkpoints.parent / "metrics.jsonl")
+    assert [line["step"] for line in journal] == list(range(1, 13))
+    assert (checkpoints.parent / "student" / "config.json").exists()
+
+
 def test_a_point_that_lvis_refuses_ends_its_element_with_lvis_sentence(checkout):
     (checkout / "points.txt").write_text("task=inpant\n")
     run(checkout, "slurm/sweep.sh", "slurm/array_evaluate.sbatch", "points.txt")
