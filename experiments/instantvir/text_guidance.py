@@ -9,11 +9,13 @@ text_guidance.jsonl, text_guidance.md and a picture per clip to `output`.
 
 import argparse
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
 import torch
 from PIL import Image
+from torch import Tensor
 
 from lvis.cli.build import build
 from lvis.cli.config import compose, fail, plain
@@ -21,12 +23,12 @@ from lvis.data.frames import to_frames
 from lvis.errors import UserError
 from lvis.evaluate.clips import list_clips
 from lvis.evaluate.command import operators
-from lvis.evaluate.guidance import split_difference
 from lvis.evaluate.methods import solve
 from lvis.evaluate.provenance import config_digest
 from lvis.files import replacing, write_text
 from lvis.markdown import markdown_table
 from lvis.metrics import psnr_frames, residual_rms
+from lvis.operators import LinearOperator
 from lvis.provenance import code_version, machine, today
 from lvis.restore.comparison import SideBySide
 
@@ -43,6 +45,38 @@ HEAD = (
     "residual",
     "PSNR",
 )
+
+
+@dataclass(frozen=True)
+class Split:
+    """Root mean squares of a difference d of videos in [-1, 1].
+
+    Attributes:
+        total: of d.
+        measured: of A d, over the measurement's values.
+        seen: of A^+ A d, the part of d that A passes on.
+        free: of d - A^+ A d, the part in A's null space, with what `rcond` counts to it.
+    """
+
+    total: float
+    measured: float
+    seen: float
+    free: float
+
+    @property
+    def free_share(self) -> float:
+        """The null space's share of |d|^2; 0 where nothing differs."""
+        return self.free**2 / (self.free**2 + self.seen**2) if self.total else 0.0
+
+
+@torch.no_grad()
+def split_difference(operator: LinearOperator, first: Tensor, second: Tensor) -> Split:
+    """Split first - second, (B, 3, T, H, W) each, by a realised operator on pixels."""
+    difference = (first - second).double()
+    image = operator(difference)
+    seen = operator.pinv(image)
+    parts = (difference, image, seen, difference - seen)
+    return Split(*(part.square().mean().sqrt().item() for part in parts))
 
 
 @torch.inference_mode()

@@ -24,11 +24,6 @@ def sigma_to_timestep(sigma: Tensor) -> Tensor:
     return (sigma * NUM_TIMESTEPS).float()
 
 
-def timestep_to_sigma(timestep: Tensor) -> Tensor:
-    """The noise level in [0, 1], float32."""
-    return timestep.float() / NUM_TIMESTEPS
-
-
 def add_noise(x0: Tensor, noise: Tensor, sigma: float | Tensor) -> Tensor:
     """x_sigma = (1 - sigma) x0 + sigma noise, in the dtype of `x0`."""
     level = level_of(sigma, x0)
@@ -38,11 +33,6 @@ def add_noise(x0: Tensor, noise: Tensor, sigma: float | Tensor) -> Tensor:
 def velocity_to_x0(x_sigma: Tensor, velocity: Tensor, sigma: float | Tensor) -> Tensor:
     """x0 = x_sigma - sigma velocity, in the dtype of `x_sigma`."""
     return (wide(x_sigma) - level_of(sigma, x_sigma) * wide(velocity)).to(x_sigma.dtype)
-
-
-def x0_to_velocity(x_sigma: Tensor, x0: Tensor, sigma: float | Tensor) -> Tensor:
-    """velocity = (x_sigma - x0) / sigma, in the dtype of `x_sigma`; sigma must not be 0."""
-    return ((wide(x_sigma) - wide(x0)) / level_of(sigma, x_sigma)).to(x_sigma.dtype)
 
 
 def step_sigmas(steps: Sequence[float], shift: float, warp: bool) -> list[float]:

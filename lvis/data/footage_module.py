@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from lvis.data.footage import Footage
 from lvis.data.footage_files import find_footage
-from lvis.data.module import ClipDataModule, check_counts
+from lvis.data.module import ClipDataModule
 
 
 class FootageDataModule(ClipDataModule):
@@ -55,7 +55,6 @@ class FootageDataModule(ClipDataModule):
         exclude: Sequence[str] = ("eval*",),
         cache_mb: float = 2048,
     ) -> None:
-        check_counts(batch_size, num_workers, val_clips)
         files = find_footage(folder, exclude)
 
         def footage(split: str, cache: float) -> Footage:

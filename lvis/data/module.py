@@ -7,11 +7,10 @@ from typing import Any, Protocol
 import torch
 from torch.utils.data import DataLoader, default_collate
 
-from lvis.data.resumable import ResumableDataModule
+from lvis.data.resumable import ResumableDataModule, require_least
 from lvis.data.steps import Steps
 from lvis.data.synthetic import SyntheticVideos
 from lvis.data.workers import begin_worker
-from lvis.errors import UserError
 
 
 class Clips(Protocol):
@@ -67,6 +66,9 @@ class ClipDataModule(ResumableDataModule):
         start_index: int = 0,
     ) -> None:
         super().__init__()
+        require_least(
+            batch_size=(batch_size, 1), num_workers=(num_workers, 0), val_clips=(val_clips, 0)
+        )
         self.train_videos, self.val_videos = train_videos, val_videos
         self.batch_size, self.num_workers, self.val_clips = batch_size, num_workers, val_clips
         self.start_index = start_index
@@ -121,7 +123,7 @@ class VideoDataModule(ClipDataModule):
         val_clips: int = 8,
         start_index: int = 0,
     ) -> None:
-        check_counts(batch_size, num_workers, val_clips, start_index)
+        require_least(start_index=(start_index, 0))
         super().__init__(
             SyntheticVideos(seed, frames, size, "train"),
             SyntheticVideos(seed, frames, size, "val", max(val_clips, 1)),
@@ -130,16 +132,3 @@ class VideoDataModule(ClipDataModule):
             val_clips,
             start_index,
         )
-
-
-def check_counts(batch_size: int, num_workers: int, val_clips: int, start_index: int = 0) -> None:
-    """Raises UserError for a count that is out of range."""
-    if batch_size < 1:
-        raise UserError(f"data.batch_size is {batch_size}: use 1 or more.")
-    for name, value in (
-        ("num_workers", num_workers),
-        ("val_clips", val_clips),
-        ("start_index", start_index),
-    ):
-        if value < 0:
-            raise UserError(f"data.{name} is {value}: it may not be negative.")

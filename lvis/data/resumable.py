@@ -6,6 +6,13 @@ from lvis.data.steps import Steps
 from lvis.errors import UserError
 
 
+def require_least(**counts: tuple[int, int]) -> None:
+    """Raises UserError for the first of the keys of `data` whose value is below its least; both are given."""
+    for name, (value, least) in counts.items():
+        if value < least:
+            raise UserError(f"data.{name} is {value}: use {least} or more.")
+
+
 class ResumableDataModule(LightningDataModule):
     """A DataModule whose training batches can begin at any sample.
 

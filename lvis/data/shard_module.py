@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from lvis.data.resumable import ResumableDataModule
+from lvis.data.resumable import ResumableDataModule, require_least
 from lvis.data.shard_format import HELD_OUT, INDEX, TRAIN
 from lvis.data.shard_order import ShardOrder
 from lvis.data.shard_reader import VERIFICATIONS, open_folder
@@ -135,19 +135,14 @@ class ShardDataModule(ResumableDataModule):
         min_bad: int = 8,
     ) -> None:
         super().__init__()
-        for name, value, least in (
-            ("batch_size", batch_size, 1),
-            ("frames", frames, 1),
-            ("num_workers", num_workers, 0),
-            ("seed", seed, 0),
-            ("val_clips", val_clips, 0),
-            ("shuffle", shuffle, 0),
-            ("min_bad", min_bad, 0),
-        ):
-            if value < least:
-                raise UserError(f"data.{name} is {value}: use {least} or more.")
-        if not 0 <= max_bad <= 1:
-            raise UserError(f"data.max_bad is {max_bad}: give a share from 0 to 1.")
+        require_least(
+            batch_size=(batch_size, 1),
+            frames=(frames, 1),
+            num_workers=(num_workers, 0),
+            seed=(seed, 0),
+            val_clips=(val_clips, 0),
+            shuffle=(shuffle, 0),
+        )
         if verify not in VERIFICATIONS:
             raise UserError(f"data.verify is {verify!r}: use one of {', '.join(VERIFICATIONS)}.")
         self.folder, self.index = open_folder(folder)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch.utils.data import get_worker_info
 
+from lvis.data.resumable import require_least
 from lvis.data.shard_decode import (
     EMBEDDING_BYTES,
     METADATA_BYTES,
@@ -57,6 +58,11 @@ class Budget:
 
     share: float
     least: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.share <= 1:
+            raise UserError(f"data.max_bad is {self.share}: give a share from 0 to 1.")
+        require_least(min_bad=(self.least, 0))
 
     def check(self, counts: Counts, last: str) -> None:
         """Raises UserError when the budget is used up."""

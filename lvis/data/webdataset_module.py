@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from lvis.data.resumable import ResumableDataModule
+from lvis.data.resumable import ResumableDataModule, require_least
 from lvis.data.shard_module import ShardLoader
 from lvis.data.shards import Budget
 from lvis.data.webdataset_stream import ClipSettings, Validation, WebDatasetStream, expand
@@ -62,19 +62,14 @@ class WebDatasetModule(ResumableDataModule):
         min_bad: int = 8,
     ) -> None:
         super().__init__()
-        for name, value, least in (
-            ("batch_size", batch_size, 1),
-            ("frames", frames, 1),
-            ("num_workers", num_workers, 0),
-            ("seed", seed, 0),
-            ("val_clips", val_clips, 0),
-            ("shuffle", shuffle, 0),
-            ("min_bad", min_bad, 0),
-        ):
-            if value < least:
-                raise UserError(f"data.{name} is {value}: use {least} or more.")
-        if not 0 <= max_bad <= 1:
-            raise UserError(f"data.max_bad is {max_bad}: give a share from 0 to 1.")
+        require_least(
+            batch_size=(batch_size, 1),
+            frames=(frames, 1),
+            num_workers=(num_workers, 0),
+            seed=(seed, 0),
+            val_clips=(val_clips, 0),
+            shuffle=(shuffle, 0),
+        )
         if rate is not None and rate <= 0:
             raise UserError(
                 f"data.rate is {rate}: give frames per second, or null for every frame."

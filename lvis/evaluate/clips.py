@@ -4,7 +4,7 @@ import shutil
 import tarfile
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -74,14 +74,6 @@ def list_clips(
             f"clips.source: two clips are called {twice[0]}; rename one, because rows are distinguished by name"
         )
     return clips
-
-
-def named_clips(
-    source: str | Sequence[str], count: int | None, frames: int, size: tuple[int, int], seed: int
-) -> Iterator[tuple[str, Tensor]]:
-    """(name, video) of each clip of `list_clips`, read one at a time."""
-    for clip in list_clips(source, count, frames, size, seed):
-        yield clip.name, clip.load()
 
 
 def _synthetic(videos: SyntheticVideos, index: int) -> Tensor:

@@ -7,7 +7,7 @@ from PIL import Image
 
 from lvis.cli.config import compose
 from lvis.errors import UserError
-from lvis.evaluate.clips import list_clips, named_clips
+from lvis.evaluate.clips import list_clips
 from lvis.evaluate.codec import write_clip
 from lvis.evaluate.command import evaluate
 from lvis.evaluate.methods import scores, solve
@@ -15,8 +15,12 @@ from lvis.operators import GaussianBlur
 from lvis.solvers.pinv import PinvSolver
 
 
+def named_clips(*source, seed):
+    return [(clip.name, clip.load()) for clip in list_clips(*source, seed)]
+
+
 def test_synthetic_clips_are_the_held_out_ones_and_the_same_each_time():
-    first, again = (list(named_clips("synthetic", 2, 5, (32, 32), seed=0)) for _ in range(2))
+    first, again = (named_clips("synthetic", 2, 5, (32, 32), seed=0) for _ in range(2))
     assert [name for name, _ in first] == ["synthetic-0", "synthetic-1"]
     assert all(torch.equal(a, b) for (_, a), (_, b) in zip(first, again, strict=True))
 
@@ -28,7 +32,7 @@ def test_a_folder_is_cropped_and_a_short_one_refused(tmp_path):
     assert name == tmp_path.name
     assert clip.shape == (1, 3, 3, 32, 32)
     with pytest.raises(UserError, match="clips.frames=5"):
-        list(named_clips([str(tmp_path)], 1, 5, (32, 32), seed=0))
+        named_clips([str(tmp_path)], 1, 5, (32, 32), seed=0)
 
 
 def test_a_solver_is_run_through_its_stream():
@@ -50,7 +54,7 @@ def test_a_folder_of_videos_and_a_shard_give_a_clip_each_in_natural_order(tmp_pa
     for name, value in (("clip10", 1.0), ("clip2", -1.0)):
         write_video(folder / f"{name}.mp4", value=value)
     (folder / "notes.txt").write_text("no video")
-    found = list(named_clips(str(folder), None, 3, (32, 32), seed=0))
+    found = named_clips(str(folder), None, 3, (32, 32), seed=0)
     assert [name for name, _ in found] == ["clip2", "clip10"]
     assert found[0][1].mean() < -0.9 and found[1][1].mean() > 0.9
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
+from instantvir.text_guidance import split_difference
 
-from lvis.evaluate.guidance import split_difference
 from lvis.operators import Downsampling, Inpainting
 
 
