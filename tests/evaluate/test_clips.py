@@ -128,7 +128,8 @@ def test_the_papers_clips_are_presets(name, count):
     assert cfg.protocol.name == "instantvir"
 
 
-def test_a_preset_without_its_dataset_is_one_sentence(capsys):
-    cfg = compose("evaluate", ["clips=reds30", "task=deblur", "solver=pinv", "output=x"])
+def test_a_preset_without_its_dataset_is_one_sentence(tmp_path):
+    words = ["clips=reds30", "task=deblur", "solver=pinv", f"output={tmp_path}"]
+    cfg = compose("evaluate", words)
     with pytest.raises(UserError, match="clips.source"):
         evaluate(cfg)
