@@ -40,6 +40,12 @@ def test_a_sample_plays_after_one_click_and_is_operated_by_its_sliders(browser):
     assert browser.execute_script("return picture.toDataURL()") != shown[1]
     click(browser, "slice-toggle")
     assert browser.find_element("id", "slice").is_displayed()
+    lines = (
+        "const shown = Number(document.querySelector('#frame').value);"
+        "const d = slice.getContext('2d').getImageData(30, 0, 1, shown + 1).data;"
+        "return d.filter((_, place) => place % 4 === 3 && d[place] === 0).length"
+    )
+    assert browser.execute_script(lines) == 0  # frames that were too late leave no gap
     frame = browser.find_element("id", "frame").text
     time.sleep(0.4)
     assert browser.find_element("id", "frame").text == frame

@@ -25,6 +25,7 @@ export class Stage {
     this.first = 0;
     this.bytes = 0;
     this.shown = -1;
+    this.passed = 1;
     this.pair = null;
     this.generation = (this.generation ?? 0) + 1;
     this.strips = [0, 1].map(() => canvasOf(width, SLICE_LINES));
@@ -72,6 +73,7 @@ export class Stage {
     const pair = await wanted;
     if (generation !== this.generation || !this.decoded.has(number)) return;
     this.pair = pair;
+    this.passed = number > this.shown ? Math.min(number - this.shown, AHEAD) : 1; // frames that were too late, with this one
     this.shown = number;
     this.draw();
     this.onshown?.(number);
@@ -117,11 +119,12 @@ export class Stage {
 
   drawSlice() {
     const row = Math.min(this.height - 1, Math.floor(this.row * this.height));
-    const line = this.shown % SLICE_LINES;
     this.strips.forEach((strip, side) => {
       const context = strip.getContext("2d");
-      context.drawImage(this.pair[side], 0, row, this.width, 1, 0, line, this.width, 1);
-      context.clearRect(0, (line + 1) % SLICE_LINES, this.width, 1); // where time goes on
+      for (let number = this.shown - this.passed + 1; number <= this.shown; number += 1) {
+        context.drawImage(this.pair[side], 0, row, this.width, 1, 0, number % SLICE_LINES, this.width, 1);
+      }
+      context.clearRect(0, (this.shown + 1) % SLICE_LINES, this.width, 1); // where time goes on
     });
     if (!this.sliced) return;
     const edge = Math.round(this.wipe * this.width);
