@@ -12,7 +12,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor
 
 from lvis.fakecuda.autograd import Autocast
-from lvis.fakecuda.recorder import Recorder
+from lvis.fakecuda.recorder import PINNED, Recorder
 
 
 @contextmanager
@@ -92,8 +92,15 @@ def _patches(recorder: Recorder) -> dict[str, Any]:
         "torch.cuda.amp.common.amp_definitely_not_available": always(False),
         "torch.cuda.is_bf16_supported": always(True),
         "torch.Tensor.record_stream": always(None),
+        "torch.Tensor.pin_memory": _pinned,
         "torch.autograd.backward": run_backward,
     }
+
+
+def _pinned(tensor: torch.Tensor, *_: Any) -> torch.Tensor:
+    copy = tensor.clone()
+    setattr(copy, PINNED, True)
+    return copy
 
 
 def _event_class(recorder: Recorder) -> type:

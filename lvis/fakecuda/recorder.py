@@ -27,6 +27,7 @@ FREE = {
     aten.new_empty, aten.new_empty_strided, aten.lift_fresh, aten.set_, aten.resize_,
     aten.is_same_size, aten.sym_size, aten.sym_stride,
 }  # fmt: skip
+PINNED = "_lvis_pinned"
 GRANULE = 512  # bytes to which CUDA's allocator rounds
 
 
@@ -35,7 +36,8 @@ class Event:
     """Something on the way that a GPU would notice.
 
     Attributes:
-        kind: "sync" (the host waits), "h2d" and "d2h" (copies), "mixed" (a CPU tensor in a CUDA
+        kind: "sync" (the host waits), "h2d" and "d2h" (copies that it waits for), "h2d queued" (one
+            from pinned memory, for which it does not), "mixed" (a CPU tensor in a CUDA
             operation), "scalar" (a CPU tensor of no dimension there, which is allowed), "attention".
         site: the innermost place in lvis, as file:line.
     """
@@ -123,7 +125,8 @@ class Recorder(TorchDispatchMode):
             self.note("d2h", _described(args[1]))
             return args[0]
         if host:
-            self._note_host(packet, target, host)
+            waits = not (kwargs.get("non_blocking") and getattr(host[0], PINNED, False))
+            self._note_host(packet, target, host, waits)
             # stand-ins without a value, or torch would run the operation for real on the device
             args, kwargs = tree_map(self._stand_in, (args, kwargs))
         with self.fake:
@@ -147,9 +150,9 @@ class Recorder(TorchDispatchMode):
         kind = bool if dtype == torch.bool else float if dtype.is_floating_point else int
         return kind(self.scalar)
 
-    def _note_host(self, packet: Any, target: str | None, host: list[Tensor]) -> None:
+    def _note_host(self, packet: Any, target: str | None, host: list[Tensor], waits: bool) -> None:
         if packet is aten.copy_ or (packet is aten._to_copy and target == "cuda"):
-            self.note("h2d", _described(host[0]))
+            self.note("h2d" if waits else "h2d queued", _described(host[0]))
             return
         for tensor in host:
             self.note("mixed" if tensor.ndim else "scalar", str(packet))

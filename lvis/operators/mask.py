@@ -4,6 +4,7 @@ from functools import lru_cache
 
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from lvis.errors import UserError
 from lvis.operators.base import LinearOperator, StreamState, per_sample, require_choice
@@ -121,7 +122,8 @@ class Inpainting(LinearOperator):
         return self._like(self._drawn(seeds, x_shape), seeds, self.first_frame)
 
     def missing(self, x_shape: torch.Size | tuple[int, ...]) -> Tensor:
-        return (~self.observed(x_shape)).float()
+        observed = self.observed(x_shape)
+        return _complement(observed) if observed is self.mask else (~observed).float()
 
     def measurement_shape(self, x_shape: torch.Size | tuple[int, ...]) -> torch.Size:
         return torch.Size(x_shape)
@@ -200,6 +202,18 @@ class Inpainting(LinearOperator):
                 "give a mask as long as the video, or a single image"
             )
         return mask[:, :, self.first_frame : end]
+
+
+# of masks that serve a whole stream, so that what is derived from one can be kept with it
+_COMPLEMENTS = WeakTensorKeyDictionary()
+
+
+def _complement(mask: Tensor) -> Tensor:
+    """1.0 where a mask is false; the same tensor every time."""
+    if mask not in _COMPLEMENTS:
+        with torch.inference_mode(False):
+            _COMPLEMENTS[mask] = (~mask).float()
+    return _COMPLEMENTS[mask]
 
 
 def _seeded(seed: int) -> torch.Generator:

@@ -93,7 +93,8 @@ class Agreement:
         """
         frames = measurement.shape[2]
         here, offset = self.operator.block(self.state, frames)
-        rest = measurement - offset.to(measurement)
+        # a number stays on the host
+        rest = measurement - (offset.to(measurement) if offset.ndim else offset)
         if self.tracked:
             # what is given out is at least as sure as the first estimate
             self._gains = self._gained(frames, START_TAU_TRACKED)

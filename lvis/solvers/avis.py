@@ -16,6 +16,7 @@ from lvis.solvers.base import Solver, Stream, pad_to
 from lvis.solvers.by_block import BlockStream
 from lvis.solvers.correction import ProximalCorrection
 from lvis.solvers.initial import InitialEstimate
+from lvis.solvers.patchwise import draw
 from lvis.vae.base import VAEState, VideoVAE
 
 MODES = ("avis", "flash")
@@ -222,4 +223,4 @@ class AVISStream(BlockStream[AVISSolver]):
         return video[:, :, :frames, : self.size[0], : self.size[1]]
 
     def _draw(self, like: Tensor) -> Tensor:
-        return torch.randn(like.shape, generator=self.generator).to(like)
+        return draw(tuple(like.shape), self.generator, like.device).to(like.dtype)

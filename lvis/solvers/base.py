@@ -3,7 +3,7 @@
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any, Generic, Self, TypeVar
 
 import torch
@@ -14,6 +14,7 @@ from lvis.errors import UserError
 from lvis.operators import LinearOperator
 from lvis.solvers.agreement import Agreement, MeasuredBlock
 from lvis.solvers.blocks import block_frames
+from lvis.solvers.clock import StageClock
 from lvis.solvers.consistency import Consistency
 
 STAGES = ("operator", "encode", "transformer", "decode")
@@ -100,7 +101,6 @@ class Stream(ABC, Generic[S]):
 
     Attributes:
         whole_clip: the answer comes at `finish`.
-        timings: seconds spent in each stage so far: operator, encode, transformer, decode.
         time_to_first_frame: seconds from the first push to the first restored block; None before.
         frames: restored frames so far.
         generator: of the seed, on the CPU.
@@ -132,7 +132,7 @@ class Stream(ABC, Generic[S]):
         self.size, self.prompt, self.batch = size, prompt, batch
         self.generator = torch.Generator().manual_seed(seed)
         self.padded_size = tuple(-(-side // solver.stride) * solver.stride for side in size)
-        self.timings = dict.fromkeys(STAGES, 0.0)
+        self._clock = StageClock(STAGES, self.device)
         self.time_to_first_frame: float | None = None
         self.frames = 0
         self.passes: dict[str, float] = {}
@@ -147,7 +147,6 @@ class Stream(ABC, Generic[S]):
         self._first_block, self._later_block = block_frames(solver.block_size)
         self._started: float | None = None
         self._finished = False
-        self._clocked = 0.0
 
     @torch.inference_mode()
     def push(self, measurement: Tensor) -> list[Tensor]:
@@ -187,15 +186,14 @@ class Stream(ABC, Generic[S]):
     def __exit__(self, *exception: object) -> None:
         self._finished = True
 
-    @contextmanager
-    def clock(self, stage: str) -> Iterator[None]:
+    @property
+    def timings(self) -> dict[str, float]:
+        """Seconds spent in each stage so far: operator, encode, transformer, decode."""
+        return self._clock.seconds()
+
+    def clock(self, stage: str) -> AbstractContextManager[None]:
         """Add the seconds within to `timings[stage]`, less those of other clocks within."""
-        began, outer = self._now(), self._clocked
-        self._clocked = 0.0
-        yield
-        seconds = self._now() - began
-        self.timings[stage] += seconds - self._clocked
-        self._clocked = outer + seconds
+        return self._clock.stage(stage)
 
     def _given_out(self, restored: Tensor) -> Tensor:
         if self.time_to_first_frame is None:

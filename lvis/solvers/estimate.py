@@ -83,7 +83,7 @@ def _blur(images: Tensor, sigma: float) -> Tensor:
 
 
 def _blur_here(images: Tensor, sigma: float) -> Tensor:
-    kernel = _kernel(sigma).to(images)
+    kernel = _kernel(sigma, images.dtype, images.device)
     channels, radius = images.shape[1], len(kernel) // 2
     rows = kernel.view(1, 1, -1, 1).expand(channels, 1, -1, 1)
     columns = kernel.view(1, 1, 1, -1).expand(channels, 1, 1, -1)
@@ -91,10 +91,10 @@ def _blur_here(images: Tensor, sigma: float) -> Tensor:
     return F.conv2d(images, columns, padding=(0, radius), groups=channels)
 
 
-@lru_cache(maxsize=8)
-def _kernel(sigma: float) -> Tensor:
+@lru_cache(maxsize=32)
+def _kernel(sigma: float, dtype: torch.dtype, device: torch.device) -> Tensor:
     with torch.inference_mode(False):
         radius = max(1, round(3 * sigma))
         taps = torch.arange(-radius, radius + 1, dtype=torch.float32)
         kernel = torch.exp(-(taps**2) / (2 * sigma**2))
-        return kernel / kernel.sum()
+        return (kernel / kernel.sum()).to(device, dtype)

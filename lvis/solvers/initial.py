@@ -6,6 +6,7 @@ Legend: B batch, T frames, H W sides of x.
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from lvis.errors import UserError
 from lvis.operators import Composition, LinearOperator
@@ -60,7 +61,7 @@ class InitialEstimate:
         if missing is None:
             return lifted
         fill = fill_nearest if self.infill == "nearest" else fill_telea
-        return fill(lifted, missing.to(lifted.device).bool())
+        return fill(lifted, missing)
 
 
 def fill_nearest(video: Tensor, missing: Tensor) -> Tensor:
@@ -68,12 +69,26 @@ def fill_nearest(video: Tensor, missing: Tensor) -> Tensor:
 
     Args:
         video: (B, C, T, H, W).
-        missing: bool, (B or 1, 1, T or 1, H, W); a frame with nothing observed stays as it is.
+        missing: 1 where a place is missing, (B or 1, 1, T or 1, H, W); a frame with nothing
+            observed stays as it is.
     """
+    if missing not in _SOURCES:
+        with torch.inference_mode(False):
+            _SOURCES[missing] = _nearest(missing, video.device)
+    index = _SOURCES[missing].to(video.device)
+    return video.flatten(3).gather(3, index.expand(*video.shape[:3], -1)).reshape(video.shape)
+
+
+# the answer for a mask that serves a whole stream, for as long as there is that mask
+_SOURCES = WeakTensorKeyDictionary()
+
+
+def _nearest(missing: Tensor, device: torch.device) -> Tensor:
+    """Where each place's value comes from, (B or 1, 1, T or 1, H W)."""
     from scipy.ndimage import distance_transform_edt
 
     height, width = missing.shape[-2:]
-    flat = missing.flatten(0, 2).cpu().numpy()
+    flat = missing.bool().flatten(0, 2).cpu().numpy()
     sources = np.empty((len(flat), height * width), dtype=np.int64)
     for frame, hidden in enumerate(flat):
         if hidden.all():
@@ -81,16 +96,15 @@ def fill_nearest(video: Tensor, missing: Tensor) -> Tensor:
             continue
         rows, columns = distance_transform_edt(hidden, return_distances=False, return_indices=True)
         sources[frame] = (rows.astype(np.int64) * width + columns).ravel()
-    index = torch.from_numpy(sources).to(video.device)
-    index = index.reshape(missing.shape[0], 1, missing.shape[2], -1)
-    return video.flatten(3).gather(3, index.expand(*video.shape[:3], -1)).reshape(video.shape)
+    index = torch.from_numpy(sources).to(device)
+    return index.reshape(missing.shape[0], 1, missing.shape[2], -1)
 
 
 def fill_telea(video: Tensor, missing: Tensor) -> Tensor:
     """OpenCV's fast-marching infilling of every frame in 8 bits; see `fill_nearest`."""
     import cv2
 
-    missing = missing.expand(video.shape[0], 1, *video.shape[2:]).cpu()
+    missing = missing.bool().expand(video.shape[0], 1, *video.shape[2:]).cpu()
     filled = video.cpu().float().clone()
     for sample in range(video.shape[0]):
         for frame in range(video.shape[2]):

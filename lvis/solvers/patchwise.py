@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from lvis.backbone.pixel_prior import PixelPrior
+from lvis.kernels.transfer import sent
 from lvis.solvers.base import pad_to
 from lvis.solvers.tiling import over_patches
 
@@ -58,4 +59,5 @@ def as_video(frames: Tensor, batch: int) -> Tensor:
 
 
 def draw(shape: tuple[int, ...], generator: torch.Generator, device: torch.device) -> Tensor:
-    return torch.randn(shape, generator=generator).to(device)
+    """Standard normal values, drawn on the CPU so that every device has the same."""
+    return sent(torch.randn(shape, generator=generator), device)

@@ -11,12 +11,14 @@ Legend: T frames of the block, p past frames that A reads, s a singular value of
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
+from lvis.kernels.transfer import sent
 from lvis.operators import Composition, LinearOperator, Separable
-from lvis.operators.axes import CausalMean, factors
+from lvis.operators.axes import Axis, CausalMean, factors
 from lvis.operators.mask import Inpainting
 from lvis.solvers.consistency import Consistency, spatial_norm
 
@@ -117,42 +119,73 @@ def _spectral(separable: Separable, gained: Gains, residual: Tensor) -> Tensor:
     rows, columns = separable.axes[1], separable.axes[2]
     working = residual.float()
     height, width = separable.video_shape(residual.shape)[3:]
-    values = working.new_ones(())
     left: list[tuple[Tensor, int]] = []
     for axis, length, dim in ((rows, height, 3), (columns, width, 4)):
         if axis is None:
             continue
         part = factors(axis, length, working.dtype, working.device)
         working = _multiply(working, part.left.mT, dim)
-        values = values * part.values.reshape([-1] + [1] * (4 - dim))
         left.append((part.right, dim))
-    values = values.expand(working.shape[3:]).flatten()
-    # place among the nodes, which stand at equal steps of log s
-    smallest = float(gained.values[0])
-    place = ((values.clamp_min(smallest) / smallest).log2() * NODES_PER_OCTAVE).clamp(0, NODES - 1)
-    low = place.floor().clamp(max=NODES - 2)
-    share = place - low
+    modes = _modes(rows, columns, height, width, working.dtype, working.device)
     flat = working.flatten(3)
     result = torch.zeros_like(flat)
-    for node in range(NODES - 1):
-        index = torch.nonzero(low == node).flatten()
-        if not len(index):
-            continue
-        below, above = (gained.matrices[n].to(flat) for n in (node, node + 1))
-        modes = flat[..., index]
-        weight = share[index]
-        lower = torch.einsum("st,bctm->bcsm", below, modes * (1 - weight))
-        result[..., index] = lower + torch.einsum("st,bctm->bcsm", above, modes * weight)
-    # below the last node the gain falls with s
-    result = result * (values / smallest).clamp(max=1)
-    result = result.view_as(working)
+    matrices = sent(gained.matrices, flat.device, flat.dtype)
+    for node, index, weight in modes.groups:
+        inside = flat[..., index]
+        lower = torch.einsum("st,bctm->bcsm", matrices[node], inside * (1 - weight))
+        result[..., index] = lower + torch.einsum(
+            "st,bctm->bcsm", matrices[node + 1], inside * weight
+        )
+    result = (result * modes.fall).view_as(working)
     for right, dim in left:
         result = _multiply(result, right, dim)
     return result.to(residual.dtype)
 
 
+@dataclass(frozen=True)
+class _Modes:
+    """The spatial modes of an operator among the nodes, which stand at equal steps of log s.
+
+    Attributes:
+        groups: (node, the modes between it and the next, (M,), and how far between, (M,)).
+        fall: below the last node the gain falls with s, (modes,).
+    """
+
+    groups: tuple[tuple[int, Tensor, Tensor], ...]
+    fall: Tensor
+
+
+@lru_cache(maxsize=8)
+def _modes(
+    rows: Axis | None,
+    columns: Axis | None,
+    height: int,
+    width: int,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> _Modes:
+    with torch.inference_mode(False), torch.no_grad():
+        values = torch.ones((), dtype=dtype)
+        for axis, length, dim in ((rows, height, 3), (columns, width, 4)):
+            part = None if axis is None else factors(axis, length, dtype, torch.device("cpu"))
+            own = torch.ones(length, dtype=dtype) if part is None else part.values
+            values = values * own.reshape([-1] + [1] * (4 - dim))
+        values = values.flatten()
+        smallest = float(_nodes()[0])
+        place = (values.clamp_min(smallest) / smallest).log2() * NODES_PER_OCTAVE
+        place = place.clamp(0, NODES - 1)
+        low = place.floor().clamp(max=NODES - 2)
+        groups = []
+        for node in range(NODES - 1):
+            index = torch.nonzero(low == node).flatten()
+            if len(index):
+                share = (place - low)[index]
+                groups.append((node, index.to(device), share.to(device)))
+        return _Modes(tuple(groups), (values / smallest).clamp(max=1).to(device))
+
+
 def _through_time(matrix: Tensor, video: Tensor) -> Tensor:
-    return torch.einsum("st,bcthw->bcshw", matrix.to(video), video)
+    return torch.einsum("st,bcthw->bcshw", sent(matrix, video.device, video.dtype), video)
 
 
 def _multiply(value: Tensor, matrix: Tensor, dim: int) -> Tensor:

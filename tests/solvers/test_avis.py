@@ -14,7 +14,7 @@ from lvis.operators import (
     compose,
     conjugate_gradients,
 )
-from lvis.solvers import AVISSolver, InitialEstimate, ProximalCorrection
+from lvis.solvers import AVISSolver, InitialEstimate, ProximalCorrection, initial
 
 SIZE = (32, 48)
 CLIP = torch.rand(1, 3, 33, *SIZE, generator=torch.Generator().manual_seed(2)) * 2 - 1
@@ -238,6 +238,22 @@ def test_infilling_keeps_what_was_observed_and_fills_the_rest_from_near(infill):
     observed = operator.observed(SHAPE).expand(SHAPE)
     torch.testing.assert_close(filled[observed], ramp[observed], atol=0.005, rtol=0)
     assert (filled - ramp).abs().max() < 0.25
+
+
+def test_the_places_of_a_mask_that_does_not_move_are_looked_for_once(monkeypatch):
+    operator = Inpainting(0.5).realise(SHAPE, torch.Generator().manual_seed(0))
+    moving = Inpainting(0.5, per_frame=True).realise(SHAPE, torch.Generator().manual_seed(0))
+    looked, nearest = [], initial._nearest
+    monkeypatch.setattr(initial, "_nearest", lambda *args: looked.append(1) or nearest(*args))
+    for one, expected in ((operator, 1), (moving, 2)):
+        looked.clear()
+        state, filled = None, []
+        for _ in range(2):
+            here, _ = one.block(state, SHAPE[2])
+            filled.append(InitialEstimate()(here, here(CLIP)))
+            state = one.advance(state, CLIP)
+        assert len(looked) == expected
+        assert torch.equal(*filled) == (one is operator)
 
 
 def test_the_weight_is_relative_to_the_operators_norm():
