@@ -1,5 +1,6 @@
 """Checks of configuration values, one of each: a value that fails is one sentence with its key and what to give."""
 
+import math
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
@@ -49,11 +50,19 @@ def whole(name: str, value: Any, low: int, high: int | None = None) -> int:
     return value
 
 
-def number(name: str, value: Any, low: float, high: float) -> float:
+def number(name: str, value: Any, low: float, high: float = math.inf) -> float:
     """A number in [low, high]."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise UserError(f"{name}={value} is not a number from {low} to {high}; give one")
+        bound = f"of at least {low}" if high == math.inf else f"from {low} to {high}"
+        raise UserError(f"{name}={value} is not a number {bound}; give one")
     return float(value)
+
+
+def positive(name: str, value: float) -> float:
+    """A number above 0."""
+    if not value > 0:
+        raise UserError(f"{name}={value} is not positive; give a number above 0")
+    return value
 
 
 def several(name: str, value: Any) -> list[Any]:

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lvis.errors import UserError
+from lvis.cli import values
 from lvis.operators import LinearOperator
 from lvis.operators.cg import conjugate_gradients
 from lvis.solvers.base import Solver, Stream
@@ -43,8 +43,7 @@ class ADMMTVSolver(Solver):
         settings = {"tv_weight": tv_weight, "rho": rho, "iterations": iterations}
         settings |= {"cg_steps": cg_steps, "time_weight": time_weight}
         for key, value in settings.items():
-            if value <= 0:
-                raise UserError(f"solver.{key}={value} is not positive; give a number above 0")
+            values.positive(f"solver.{key}", value)
         self.tv_weight, self.rho, self.time_weight = tv_weight, rho, time_weight
         self.iterations, self.cg_steps = iterations, cg_steps
         self.device = torch.device(device)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lvis.backbone import WanTransformer, flow
+from lvis.cli import values
 from lvis.errors import UserError
 from lvis.operators import LinearOperator, StreamState
 from lvis.solvers.base import Solver, Stream, pad_to
@@ -65,14 +66,13 @@ class AVISSolver(Solver):
         window: int = 21,
         sink: int = 0,
     ) -> None:
-        if mode not in MODES:
-            raise UserError(f"mode={mode} is not known; use one of {', '.join(MODES)}")
+        values.one_of("mode", mode, MODES)
         for key, level in (("t0", t0), ("later_t0", later_t0)):
             if level is not None and not 0 < level <= 1:
                 raise UserError(f"{key}={level} is not a noise level; use a number in (0, 1]")
-        for key, number in (("K", K), ("reinject_every", reinject_every)):
-            if number is not None and number < 1:
-                raise UserError(f"{key}={number} is not positive; use 1 or more")
+        values.whole("K", K, 1)
+        if reinject_every is not None:
+            values.whole("reinject_every", reinject_every, 1)
         self.name = mode if mode == "avis" else "avis_flash"
         self.transformer = transformer.eval()
         self.vae = vae.eval()

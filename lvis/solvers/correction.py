@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from lvis.errors import UserError
+from lvis.cli import values
 from lvis.operators import LinearOperator
 from lvis.operators.cg import conjugate_gradients
 
@@ -23,13 +23,9 @@ class ProximalCorrection:
     """
 
     def __init__(self, gamma: float = 1.0, relative: bool = True, steps: int | None = None) -> None:
-        if gamma <= 0:
-            raise UserError(f"gamma={gamma} is not positive; the paper has 1")
-        if steps is not None and steps < 1:
-            raise UserError(
-                f"correction_steps={steps} is not positive; use null for the operator's own "
-                "proximal map"
-            )
+        values.positive("gamma", gamma)
+        if steps is not None:
+            values.whole("correction_steps", steps, 1)
         self.gamma, self.relative, self.steps = gamma, relative, steps
 
     def weight(self, operator: LinearOperator, x_shape: tuple[int, ...]) -> float:

@@ -12,6 +12,7 @@ from torch import Tensor
 from torchvision.transforms.functional import gaussian_blur
 
 from lvis.backbone.ddim import timesteps, tweedie
+from lvis.cli import values
 from lvis.errors import UserError
 from lvis.operators import Downsampling, Identity, LinearOperator
 from lvis.solvers.base import Solver, Stream, pad_to
@@ -73,23 +74,13 @@ class DiffIR2VRSolver(Solver):
         flow_blur: float = 1.0,
         device: str | torch.device = "cpu",
     ) -> None:
-        for key, share in {
-            "tau": tau,
-            "warp_share": warp_share,
-            "merge_ratio": merge_ratio,
-            "eta": eta,
-        }.items():
-            if not 0 <= share <= 1:
-                raise UserError(f"solver.{key}={share} is not in [0, 1]; give a share")
-        for key, value in {
-            "group": group,
-            "prior_weight": prior_weight,
-            "noise_floor": noise_floor,
-        }.items():
-            if value <= 0:
-                raise UserError(f"solver.{key}={value} is not positive; give a number above 0")
-        if flow_blur < 0:
-            raise UserError(f"solver.flow_blur={flow_blur} is negative; 0 switches it off")
+        shares = {"tau": tau, "warp_share": warp_share, "merge_ratio": merge_ratio, "eta": eta}
+        for key, share in shares.items():
+            values.number(f"solver.{key}", share, 0, 1)
+        values.whole("solver.group", group, 1)
+        values.positive("solver.prior_weight", prior_weight)
+        values.positive("solver.noise_floor", noise_floor)
+        values.number("solver.flow_blur", flow_blur, 0)
         if prior.batch_size < group:
             raise UserError(
                 f"the image prior takes {prior.batch_size} frames at once and solver.group="

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lvis.backbone.pixel_prior import TIMESTEPS, PixelPrior
-from lvis.errors import UserError
+from lvis.cli import values
 from lvis.operators import LinearOperator
 from lvis.solvers.base import Solver, Stream
 from lvis.solvers.patchwise import PatchwisePrior, as_frames, as_video, ddim_path, draw
@@ -38,10 +38,8 @@ class DPSSolver(Solver):
         overlap: int = 16,
         device: str | torch.device = "cpu",
     ) -> None:
-        if not 1 <= steps <= TIMESTEPS:
-            raise UserError(f"solver.steps={steps} is not in [1, {TIMESTEPS}]; the paper has 1000")
-        if step_size <= 0:
-            raise UserError(f"solver.step_size={step_size} is not positive; the paper has 0.3")
+        values.whole("solver.steps", steps, 1, TIMESTEPS)
+        values.positive("solver.step_size", step_size)
         self.prior, self.steps, self.step_size, self.overlap = prior, steps, step_size, overlap
         self.device = torch.device(device)
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from lvis.errors import UserError
+from lvis.cli import values
 from lvis.operators import Composition, LinearOperator
 
 METHODS = ("cg", "pinv")
@@ -33,11 +33,9 @@ class InitialEstimate:
     """
 
     def __init__(self, method: str = "cg", steps: int = 5, infill: str = "nearest") -> None:
-        for key, value, known in (("x_init", method, METHODS), ("infill", infill, INFILLS)):
-            if value not in known:
-                raise UserError(f"{key}={value} is not known; use one of {', '.join(known)}")
-        if steps < 0:
-            raise UserError(f"x_init_steps={steps} is negative; use 0 or more")
+        values.one_of("x_init", method, METHODS)
+        values.one_of("infill", infill, INFILLS)
+        values.whole("x_init_steps", steps, 0)
         self.method, self.steps, self.infill = method, steps, infill
 
     def __call__(self, operator: LinearOperator, measurement: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lvis.backbone import WanTransformer, flow
 from lvis.backbone.ddim import tweedie
+from lvis.cli import values
 from lvis.errors import UserError
 from lvis.operators import LinearOperator
 from lvis.solvers.base import Solver, Stream, pad_to
@@ -70,29 +71,20 @@ class LVTINOSolver(Solver):
     ) -> None:
         check_levels("levels", levels)
         check_levels("image_levels", image_levels)
-        for key, values, count in (
+        for key, given, count in (
             ("image_levels", image_levels, len(levels) - 1),
             ("video_gammas", video_gammas, len(levels)),
             ("image_gammas", image_gammas, len(levels) - 1),
         ):
-            if len(values) != count:
+            if len(given) != count:
                 raise UserError(
-                    f"solver.{key} has {len(values)} values and solver.levels has {len(levels)}; "
+                    f"solver.{key} has {len(given)} values and solver.levels has {len(levels)}; "
                     f"give {key} {count}"
                 )
-        for key, values in (
-            ("video_gammas", video_gammas),
-            ("image_gammas", image_gammas),
-            ("initial_gamma", [initial_gamma]),
-        ):
-            if any(value <= 0 for value in values):
-                raise UserError(
-                    f"solver.{key} has {min(values)}, which is not positive; give a number above 0"
-                )
-        if attention not in ATTENTION:
-            raise UserError(
-                f"solver.attention={attention} is not known; use one of {', '.join(ATTENTION)}"
-            )
+        values.positive("solver.video_gammas", min(video_gammas))
+        values.positive("solver.image_gammas", min(image_gammas, default=1))
+        values.positive("solver.initial_gamma", initial_gamma)
+        values.one_of("solver.attention", attention, ATTENTION)
         self.transformer, self.vae = transformer.eval(), vae.eval()
         self.embed_text, self.image_prior = embed_text, image_prior
         self.levels, self.image_levels = list(levels), list(image_levels)

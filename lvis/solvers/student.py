@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lvis.backbone import WanTransformer
+from lvis.cli import values
 from lvis.errors import UserError
 from lvis.operators import LinearOperator, StreamState
 from lvis.solvers.base import Solver, Stream, pad_to
@@ -75,16 +76,11 @@ class StudentSolver(Solver):
         strength: float = 1.0,
         tau: float | None = None,
     ) -> None:
-        if x_init not in X_INIT:
-            raise UserError(
-                f"x_init={x_init} is not known to the student; use one of {', '.join(X_INIT)}"
-            )
-        if x_hat not in X_HAT:
-            raise UserError(f"x_hat={x_hat} is not known; use one of {', '.join(X_HAT)}")
+        values.one_of("x_init", x_init, X_INIT)
+        values.one_of("x_hat", x_hat, X_HAT)
         if x_hat == "residual" and x_init != "estimate":
             raise UserError("a residual x_hat changes x_init; set solver.x_init=estimate")
-        if not 0 <= strength <= 1:
-            raise UserError(f"strength={strength} is out of range; use a number from 0 to 1")
+        values.number("strength", strength, 0, 1)
         if strength != 1 and x_hat != "residual":
             raise UserError(
                 f"strength={strength} is for students with a residual x_hat; leave it at 1"

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lvis.backbone.pixel_prior import TIMESTEPS, PixelPrior
-from lvis.errors import UserError
+from lvis.cli import values
 from lvis.operators import LinearOperator
 from lvis.solvers.base import Solver, Stream
 from lvis.solvers.batch_consistent import renoise
@@ -42,10 +42,8 @@ class SVISolver(Solver):
         device: str | torch.device = "cpu",
     ) -> None:
         for key, value in {"steps": steps, "cg_steps": cg_steps, "batch_size": batch_size}.items():
-            if value < 1:
-                raise UserError(f"solver.{key}={value} is not positive; give 1 or more")
-        if not 0 <= eta <= 1:
-            raise UserError(f"solver.eta={eta} is not in [0, 1]; the paper has 0.15")
+            values.whole(f"solver.{key}", value, 1)
+        values.number("solver.eta", eta, 0, 1)
         self.prior, self.steps, self.eta, self.cg_steps = prior, steps, eta, cg_steps
         self.batch_size, self.overlap = batch_size, overlap
         self.device = torch.device(device)

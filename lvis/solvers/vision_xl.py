@@ -7,6 +7,7 @@ from torch import Tensor
 
 from lvis.backbone.ddim import invert, timesteps, tweedie
 from lvis.backbone.image_prior import TIMESTEPS, ImagePrior
+from lvis.cli import values
 from lvis.errors import UserError
 from lvis.operators import LinearOperator
 from lvis.solvers.base import Solver, Stream, pad_to
@@ -66,19 +67,13 @@ class VisionXLSolver(Solver):
         device: str | torch.device = "cpu",
     ) -> None:
         self.lpf_lambda = lpf_lambda or 0.0
-        for key, value in {"cg_steps": cg_steps, "lpf_lambda": self.lpf_lambda}.items():
-            if value < 0:
-                raise UserError(f"solver.{key}={value} is negative; 0 switches it off")
-        for key, share in {"eta": eta, "tau": tau}.items():
-            if not 0 <= share <= 1:
-                raise UserError(f"solver.{key}={share} is not in [0, 1]; give a share")
-        for key, (choice, choices) in {
-            "filter": (filter, SCHEDULES),
-            "initialisation": (initialisation, INITIALISATIONS),
-            "inversion": (inversion, INVERSIONS),
-        }.items():
-            if choice not in choices:
-                raise UserError(f"solver.{key}={choice} is none of {', '.join(choices)}")
+        values.whole("solver.cg_steps", cg_steps, 0)
+        values.number("solver.lpf_lambda", self.lpf_lambda, 0)
+        values.number("solver.eta", eta, 0, 1)
+        values.number("solver.tau", tau, 0, 1)
+        values.one_of("solver.filter", filter, SCHEDULES)
+        values.one_of("solver.initialisation", initialisation, INITIALISATIONS)
+        values.one_of("solver.inversion", inversion, INVERSIONS)
         if initialisation != "inversion" and tau < 1:
             raise UserError(
                 f"solver.initialisation={initialisation} starts from pure noise, where "

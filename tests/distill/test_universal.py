@@ -173,7 +173,10 @@ def test_the_prior_sees_what_is_given_out(make_ours, make_batch):
     [
         ({"x_hat": "residual", "x_init": "lift"}, "set solver.x_init=estimate"),
         ({"strength": 0.5}, "strength=0.5 is for students with a residual x_hat"),
-        ({"x_hat": "residual", "x_init": "estimate", "strength": 2}, "use a number from 0 to 1"),
+        (
+            {"x_hat": "residual", "x_init": "estimate", "strength": 2},
+            "strength=2 is not a number from 0 to 1",
+        ),
         ({"x_hat": "both"}, "x_hat=both is not known"),
     ],
 )

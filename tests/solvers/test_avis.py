@@ -275,7 +275,7 @@ def test_the_weight_is_relative_to_the_operators_norm():
     [
         ({"mode": "fast"}, "mode=fast is not known"),
         ({"t0": 0.0}, r"t0=0.0 is not a noise level"),
-        ({"K": 0}, "K=0 is not positive"),
+        ({"K": 0}, "K=0 is not a whole number of at least 1"),
         ({"reinject_every": 0}, "reinject_every=0"),
     ],
 )
