@@ -23,6 +23,7 @@ from lvis.errors import UserError
 from lvis.operators import LinearOperator
 from lvis.operators.draws import Draw, drawn, normal
 from lvis.solvers.consistency import Consistency, consistency_of
+from lvis.solvers.low_resolution import check_sides, upsampled
 from lvis.solvers.one_step import student_prediction
 from lvis.solvers.signature import CHANNELS, condition, latent_share
 from lvis.vae import Bridge, VideoVAE
@@ -131,6 +132,8 @@ class Losses(nn.Module):
     def prepare(self, y: Tensor, operator: LinearOperator) -> Prepared:
         """Everything that the student is given of a measurement."""
         settings = self.settings
+        if settings.x_init == "latents":
+            return Prepared(self._own_latents(y, operator), noise_std=operator.noise_std)
         if settings.x_init != "estimate":
             shaped = operator.pinv(y) if settings.x_init == "pinv" else operator.lift(y)
             latent = operator.space == "latent"
@@ -144,6 +147,13 @@ class Losses(nn.Module):
         )
         z_in = self.encode(x_init)
         return Prepared(z_in, x_init, blocks, operator.noise_std, bands, observed)
+
+    def _own_latents(self, y: Tensor, operator: LinearOperator) -> Tensor:
+        """Of a low-resolution measurement, upsampled to those of x."""
+        _, _, _, height, width = operator.video_shape(y.shape)
+        stride = self.student_vae.spatial_stride
+        check_sides((y.shape[3], y.shape[4]), (height, width), stride)
+        return upsampled(self.encode(y), (height // stride, width // stride))
 
     def predict(
         self, z_in: Tensor, prompts: Sequence[str], prepared: Prepared | None = None

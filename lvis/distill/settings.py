@@ -82,7 +82,7 @@ class Settings:
     critic_loss: str  # epsilon | flow
     timestep: Timestep  # the one step's timestep, [0, 1000]
     parametrization: str  # flow | residual | x0
-    x_init: str  # lift | pinv | estimate
+    x_init: str  # lift | pinv | estimate | latents
     x_hat: str = "direct"  # direct | residual; with residual, x_init + D'(z_hat) - D'(z_in)
     consistency: str = "none"  # prox | none; whether the losses see outputs that agree with y
     tau: Positive = 0.1  # expected error of the output, of consistency

@@ -15,6 +15,7 @@ from lvis.solvers.base import Solver, Stream, pad_to
 from lvis.solvers.blocks import repeat_last
 from lvis.solvers.by_block import BlockInverse, BlockStream
 from lvis.solvers.consistency import Consistency
+from lvis.solvers.low_resolution import check_sides, upsampled
 from lvis.solvers.one_step import student_prediction
 from lvis.solvers.signature import (
     CHANNELS,
@@ -27,7 +28,7 @@ from lvis.solvers.signature import (
 from lvis.solvers.whole_clip import WholeClipStream
 from lvis.vae.base import VAEState, VideoVAE
 
-X_INIT = ("lift", "pinv", "estimate")
+X_INIT = ("lift", "pinv", "estimate", "latents")
 X_HAT = ("direct", "residual")
 
 
@@ -42,7 +43,8 @@ class StudentSolver(Solver):
             that leaves z_in unchanged, so the default is the release's 522.
         parametrization: see `student_prediction`.
         x_init: what is encoded, "lift" (the measurement brought to x's shape), "pinv" (its
-            pseudo-inverse) or "estimate" (`MeasuredBlock.first_estimate`, ours).
+            pseudo-inverse), "estimate" (`MeasuredBlock.first_estimate`, ours) or "latents" (a
+            low-resolution measurement as it is, whose latents are upsampled).
         x_hat: "direct", the paper's D'(z_hat), or "residual", ours:
             x_init + strength (D'(z_hat) - D'(z_in)), in which the VAE's own error cancels; only
             with x_init "estimate".
@@ -110,7 +112,7 @@ class StudentSolver(Solver):
             raise UserError(
                 "a student with x_init=estimate needs an operator on pixels with its exact adjoint"
             )
-        inverts = self.x_init != "lift" and operator.space == "pixel"
+        inverts = self.x_init in ("pinv", "estimate") and operator.space == "pixel"
         return StudentClipStream if inverts and not operator.streamable else StudentStream
 
 
@@ -151,16 +153,22 @@ class _OneStep(Stream[StudentSolver]):
             return estimate
         if self._inverse is not None:
             return self._inverse(measurement)
+        if self.solver.x_init == "latents":
+            return measurement
         return self._lift(measurement)
 
     def restore_block(self, visible: Tensor) -> Tensor:
         """One full block (B, 3, T_n, H, W) restored; sides may grow."""
-        vae = self.solver.vae
+        solver, vae = self.solver, self.solver.vae
         # line 4: z_in = E'(y)
         with self.clock("encode"):
-            padded = pad_to(visible, self.padded_size)
+            padded = self._padded(visible)
             latents, self._encoder_state = vae.encode_block(padded, self._encoder_state)
             latents = self._mask_latents(latents)
+            if solver.x_init == "latents":
+                stride = vae.spatial_stride
+                height, width = self.padded_size
+                latents = upsampled(latents, (height // stride, width // stride))
         # lines 5 to 16: one pass, which reads the cache and adds the keys and values of z_in to it
         with self.clock("transformer"):
             clean = self._predict(latents)
@@ -175,6 +183,14 @@ class _OneStep(Stream[StudentSolver]):
             )
             changed, unchanged = both.float().chunk(2)
             return padded + self.solver.strength * (changed - unchanged)
+
+    def _padded(self, visible: Tensor) -> Tensor:
+        """What the encoder gets."""
+        if self.solver.x_init != "latents":
+            return pad_to(visible, self.padded_size)
+        sides = (visible.shape[3], visible.shape[4])
+        check_sides(sides, self.padded_size, self.solver.vae.spatial_stride)
+        return visible
 
     def _predict(self, latents: Tensor) -> Tensor:
         solver = self.solver

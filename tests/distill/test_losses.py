@@ -4,10 +4,12 @@ import copy
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from lvis.backbone import flow
 from lvis.distill.randomness import Draws
-from lvis.operators import GaussianBlur, Inpainting, LinearOperator
+from lvis.errors import UserError
+from lvis.operators import Downsampling, GaussianBlur, Inpainting, LinearOperator
 from lvis.operators.draws import drawn, normal
 
 
@@ -215,3 +217,17 @@ def test_student_is_block_causal(make_losses):
         difference = losses.predict(z_in, [""]) - losses.predict(changed, [""])
     assert difference[:, :, :3].abs().max() == 0
     assert difference[:, :, 3:].abs().max() > 0
+
+
+def test_a_low_resolution_clips_own_latents_are_upsampled(make_losses, make_batch):
+    operator = Downsampling(factor=2)
+    losses = make_losses(vae="lean", operator=operator, x_init="latents")
+    y = operator(make_batch(2)["video"])
+    z_in = losses.prepare(y, operator).z_in
+    expected = losses.encode(y)
+    for frame in range(3):
+        larger = F.interpolate(expected[:, :, frame], scale_factor=2, mode="bilinear")
+        torch.testing.assert_close(z_in[:, :, frame], larger)
+    blur = GaussianBlur(size=5, sigma=1.0)
+    with pytest.raises(UserError, match="use x_init=lift"):
+        losses.prepare(blur(make_batch(1)["video"]), blur)

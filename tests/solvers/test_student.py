@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from lvis.errors import UserError
-from lvis.operators import GaussianBlur, Inpainting
+from lvis.operators import Downsampling, GaussianBlur, Inpainting
 from lvis.solvers import student_prediction
 
 CLIP = torch.rand(1, 3, 33, 32, 48, generator=torch.Generator().manual_seed(2)) * 2 - 1
@@ -42,6 +43,30 @@ def test_a_mask_on_latents_acts_after_the_encoder(tiny_student):
     with torch.no_grad():
         expected = clip_restore(student, operator(student.vae.encode(CLIP)))
     torch.testing.assert_close(stream_restore(student, operator, CLIP), expected, atol=1e-4, rtol=0)
+
+
+def test_a_low_resolution_clip_is_encoded_as_it_is_and_its_latents_upsampled(tiny_student):
+    student = tiny_student(x_init="latents")
+    operator = Downsampling(factor=2)
+    measurement = operator(CLIP)
+    with torch.no_grad():
+        small = student.vae.encode(measurement)
+        frames = [F.interpolate(small[:, :, t], scale_factor=2, mode="bilinear") for t in range(9)]
+        z_in = torch.stack(frames, dim=2)
+        expected = clip_restore(student, z_in)
+    with student.open(operator, (32, 48)) as stream:
+        found = torch.cat([*stream.push(measurement), *stream.finish()], dim=2)
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+
+
+def test_latents_that_do_not_fit_are_one_sentence(tiny_student):
+    for operator, size in ((Downsampling(factor=4), (32, 48)), (GaussianBlur(5, 1.0), (32, 48))):
+        student = tiny_student(x_init="latents")
+        with (
+            student.open(operator, size) as stream,
+            pytest.raises(UserError, match="use x_init=lift"),
+        ):
+            stream.push(operator(CLIP))
 
 
 def test_the_context_pass_changes_what_later_blocks_see_and_only_that(tiny_student):
