@@ -2,7 +2,7 @@
 
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -93,26 +93,13 @@ class Settings:
 
     def recorded(self) -> dict[str, Any]:
         """Everything that decides what is in the shards, as JSON has it."""
-        return {
+        left_out = ("output", "workers", "job_index", "job_count", "merge")
+        found = {key: value for key, value in asdict(self).items() if key not in left_out}
+        return found | {
             "input": str(Path(self.input).resolve()),
-            "layout": self.layout,
-            "sample": self.sample,
             "size": list(self.size),
-            "frames": self.frames,
             "fps": None if self.fps is None else str(self.fps),
             "folder_fps": str(self.folder_fps),
-            "stride": self.stride,
-            "max_clips": self.max_clips,
-            "scene_cuts": self.scene_cuts,
-            "scene_threshold": self.scene_threshold,
-            "encoding": self.encoding,
-            "quality": self.quality,
-            "prompts": self.prompts,
-            "held_out": self.held_out,
-            "samples_per_shard": self.samples_per_shard,
-            "seed": self.seed,
-            "max_pixels": self.max_pixels,
-            "max_seconds": self.max_seconds,
         }
 
     def _check_together(self) -> None:

@@ -6,6 +6,7 @@ import secrets
 from dataclasses import dataclass
 from typing import Any
 
+from lvis.cli import values
 from lvis.errors import UserError
 
 SHORTEST_TOKEN = 16
@@ -47,22 +48,22 @@ class ServeSettings:
         host = str(keys["host"])
         return cls(
             host=host,
-            port=_whole(keys, "port", 0, 65535),
+            port=values.whole("port", keys["port"], 0, 65535),
             token=_token(keys["token"], host),
-            browser=_flag(keys, "browser"),
-            max_sessions=_whole(keys, "max_sessions", 1, 1000),
-            max_waiting=_whole(keys, "max_waiting", 0, 10_000),
-            workers=_whole(keys, "workers", 1, 64),
-            turn_seconds=_number(keys, "turn_seconds", 1, 86_400),
-            keep_seconds=_number(keys, "keep_seconds", 0, 86_400),
-            max_upload=_whole(keys, "max_upload", 1, 2**40),
-            max_seconds=_number(keys, "max_seconds", 0.1, 86_400),
-            max_pixels=_whole(keys, "max_pixels", 256, 2**31 - 1),
-            max_clips=_whole(keys, "max_clips", 1, 10_000),
+            browser=values.flag("browser", keys["browser"]),
+            max_sessions=values.whole("max_sessions", keys["max_sessions"], 1, 1000),
+            max_waiting=values.whole("max_waiting", keys["max_waiting"], 0, 10_000),
+            workers=values.whole("workers", keys["workers"], 1, 64),
+            turn_seconds=values.number("turn_seconds", keys["turn_seconds"], 1, 86_400),
+            keep_seconds=values.number("keep_seconds", keys["keep_seconds"], 0, 86_400),
+            max_upload=values.whole("max_upload", keys["max_upload"], 1, 2**40),
+            max_seconds=values.number("max_seconds", keys["max_seconds"], 0.1, 86_400),
+            max_pixels=values.whole("max_pixels", keys["max_pixels"], 256, 2**31 - 1),
+            max_clips=values.whole("max_clips", keys["max_clips"], 1, 10_000),
             solvers=_names(keys, "solvers"),
             sample_size=_sides(keys, "sample_size"),
-            sample_frames=_whole(keys, "sample_frames", 1, 1000),
-            seed=_whole(keys, "seed", 0, 2**63 - 1),
+            sample_frames=values.whole("sample_frames", keys["sample_frames"], 1, 1000),
+            seed=values.whole("seed", keys["seed"], 0, 2**63 - 1),
             passed_on=passed_on,
         )
 
@@ -95,26 +96,6 @@ def _token(value: Any, host: str) -> str | None:
     return value
 
 
-def _whole(keys: dict[str, Any], name: str, low: int, high: int) -> int:
-    value = keys[name]
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise UserError(f"{name}={value} is not a whole number from {low} to {high}; give one")
-    return value
-
-
-def _number(keys: dict[str, Any], name: str, low: float, high: float) -> float:
-    value = keys[name]
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise UserError(f"{name}={value} is not a number from {low:g} to {high:g}; give one")
-    return float(value)
-
-
-def _flag(keys: dict[str, Any], name: str) -> bool:
-    if not isinstance(keys[name], bool):
-        raise UserError(f"{name}={keys[name]} is neither true nor false; use one of them")
-    return keys[name]
-
-
 def _names(keys: dict[str, Any], name: str) -> tuple[str, ...]:
     value = keys[name]
     if not isinstance(value, list) or not value or not all(isinstance(n, str) for n in value):
@@ -125,10 +106,7 @@ def _names(keys: dict[str, Any], name: str) -> tuple[str, ...]:
 
 
 def _sides(keys: dict[str, Any], name: str) -> tuple[int, int]:
-    value = keys[name]
-    whole = isinstance(value, list) and len(value) == 2 and all(type(side) is int for side in value)
-    if not whole or not 32 <= min(value) <= max(value) <= 2048:
-        raise UserError(
-            f"{name}={value} is not a size; give {name}=[HEIGHT,WIDTH], 32 to 2048 each"
-        )
-    return value[0], value[1]
+    sides = values.size(name, keys[name])
+    if not 32 <= min(sides) <= max(sides) <= 2048:
+        raise UserError(f"{name}={keys[name]} is out of range; give 32 to 2048 pixels each")
+    return sides

@@ -18,7 +18,7 @@ from lvis.data.shard_format import read_index, split_of
 from lvis.data.shard_reader import ShardReader
 from lvis.data.video import VideoReader
 from lvis.errors import UserError
-from lvis.evaluate.clips import named_clips
+from lvis.evaluate.clips import list_clips
 from lvis.files import sha256_of
 from tests.prepare.conftest import SMALL, digests, moving, run, write_video
 
@@ -74,9 +74,9 @@ def test_evaluation_reads_the_clips_that_were_held_out(prepared):
         key: fact for key, fact in zip(samples(prepared), facts(prepared), strict=True)
         if split_of(fact["source_sha256"], 0.3) == "held_out"
     }  # fmt: skip
-    found = list(named_clips(str(prepared), None, 5, (32, 32), seed=0))
-    assert held_out and {name for name, _ in found} == set(held_out)
-    assert all(clip.shape == (1, 3, 5, 32, 32) for _, clip in found)
+    found = list_clips(str(prepared), None, 5, (32, 32), seed=0)
+    assert held_out and {clip.name for clip in found} == set(held_out)
+    assert all(clip.load().shape == (1, 3, 5, 32, 32) for clip in found)
 
 
 def test_a_sample_says_what_it_is_and_splits_follow_the_content(prepared, tmp_path):
