@@ -20,6 +20,7 @@ from lvis.distill.rollout import roll_out
 from lvis.distill.self_supervision import equivariance, other_operator, splitting
 from lvis.distill.settings import Settings
 from lvis.errors import UserError
+from lvis.kernels.transfer import sent
 from lvis.operators import LinearOperator
 from lvis.operators.draws import Draw, drawn, normal
 from lvis.solvers.consistency import Consistency, consistency_of
@@ -27,6 +28,9 @@ from lvis.solvers.low_resolution import check_sides, upsampled
 from lvis.solvers.one_step import student_prediction
 from lvis.solvers.signature import CHANNELS, condition, latent_share
 from lvis.vae import Bridge, VideoVAE
+
+# prompts of one step and the null prompt, 8.4 MB each at full size
+TEXTS_HELD = 4
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,7 @@ class Losses(nn.Module):
             frozen(encode_text) if isinstance(encode_text, nn.Module) else encode_text
         )
         self.known: dict[str, Tensor] = {}
+        self._texts: dict[tuple[tuple[str, ...], torch.device], Tensor] = {}
         self.settings = settings
         self.consistency = consistency_of(settings.consistency, settings.tau)
         # whether the student has channels for the operator, `lvis.solvers.signature`
@@ -348,8 +353,8 @@ class Losses(nn.Module):
     def _diffuse(self, target: Tensor, draws: Draws, name: str) -> tuple[Tensor, Tensor, Tensor]:
         """(z_t, timestep (B,), noise) of z_target (lines 11 and 17), float32."""
         timestep = drawn(draws[f"{name}_timestep"], target.shape[0], self._timesteps)
-        timestep = timestep.to(target.device)
-        noise = normal(target.shape, draws[f"{name}_noise"]).to(target.device)
+        timestep = sent(timestep, target.device)
+        noise = sent(normal(target.shape, draws[f"{name}_noise"]), target.device)
         return flow.add_noise(target.detach().float(), noise, timestep / 1000), timestep, noise
 
     def _timesteps(self, count: int, generator: torch.Generator | None) -> Tensor:
@@ -409,6 +414,7 @@ class Losses(nn.Module):
         """
         width = self.student.net.config.text_dim
         self.known = {}
+        self._texts.clear()
         for prompt, embedding in zip(prompts, embeddings, strict=True):
             if embedding is None:
                 continue
@@ -420,14 +426,26 @@ class Losses(nn.Module):
                 )
             self.known[prompt] = F.pad(embedding.float(), (0, 0, 0, length - embedding.shape[0]))
 
-    @torch.no_grad()
     def _text(self, prompts: Sequence[str], device: torch.device) -> Tensor:
+        """(B, L, D) on `device`, where the embeddings of the last few calls stay: a step asks four times."""
+        key = (tuple(prompts), device)
+        if key in self._texts:
+            return self._texts[key]
+        text = sent(self._embedded(prompts), device)
+        if not text.is_inference():  # those of a validation cannot serve in training
+            while len(self._texts) >= TEXTS_HELD:
+                self._texts.pop(next(iter(self._texts)))
+            self._texts[key] = text
+        return text
+
+    @torch.no_grad()
+    def _embedded(self, prompts: Sequence[str]) -> Tensor:
         rest = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self.known]
         if len(rest) == len(set(prompts)):
-            return self.encode_text(list(prompts)).to(device)
+            return self.encode_text(list(prompts))
         encoded = dict(zip(rest, self.encode_text(rest), strict=True)) if rest else {}
         rows = [self.known[p] if p in self.known else encoded[p] for p in prompts]
-        return torch.stack([row.to(device) for row in rows])
+        return torch.stack([row.to(rows[0].device) for row in rows])
 
 
 def frozen(net: Any) -> Any:
