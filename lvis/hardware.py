@@ -29,7 +29,7 @@ CUDNN_CONV3D = 91500
 
 
 def pick_device(name: str) -> torch.device:
-    """`auto` is CUDA where there is one, else the CPU; why not, if there is a GPU, is said once.
+    """`auto` is CUDA where there is one, else the CPU; why not, if there is a GPU, is reported once.
 
     On CUDA, float32 is IEEE float32 from here on, in convolutions, too (torch's default is TF32
     there); the VAEs' `tf32` is for them alone.
@@ -125,7 +125,7 @@ def cuda_facts(device: torch.device) -> dict[str, Any]:
 
 
 def cudnn_notes(version: int | None, capability: tuple[int, int]) -> list[str]:
-    """What an old cuDNN costs on a GPU of this capability, a sentence each.
+    """What an old cuDNN costs on a GPU of this capability, one sentence each.
 
     Args:
         version: as torch.backends.cudnn.version() gives it, 91501 for 9.15.1.

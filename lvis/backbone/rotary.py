@@ -25,7 +25,7 @@ def rotary_phases(
     The angles are absolute: a key is turned once, by its own frame, and may then lie anywhere in
     a cache, because a score depends on the difference of two positions only. They are computed
     in float64 from the position itself, so a stream never reaches the end of a table and frame
-    10^7 is as exact as frame 10. What depends on the place in a frame is computed once a size.
+    10^7 is as exact as frame 10. What depends on the place in a frame is computed once per size.
 
     Args:
         first_frame: absolute index of the first latent frame.

@@ -19,7 +19,7 @@ from lvis.solvers.base import Solver
 
 class RandomText:
     """Text embeddings of the right size (B, text_len, text_dim) without a text encoder: the largest
-    of Wan's networks runs once a prompt and never in a stream."""
+    of Wan's networks runs once per prompt and never in a stream."""
 
     def __init__(self, text_len: int, text_dim: int) -> None:
         self.shape = (text_len, text_dim)

@@ -65,7 +65,7 @@ def optimised(what: dict[str, Any]) -> str:
 
 
 def comparison(result: Result, earlier: Result) -> str:
-    """new / old of every median that both have, a column a point, as a Markdown table."""
+    """new / old of every median that both have, one column per point, as a Markdown table."""
     old_points = {heading(point): point for point in earlier["points"]}
     pairs = [
         (heading(point), point, old_points[heading(point)])

@@ -26,7 +26,7 @@ console = Console(stderr=True)
 
 
 class RateColumn(ProgressColumn):
-    """Units a second."""
+    """Units per second."""
 
     def __init__(self, unit: str) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class RateColumn(ProgressColumn):
 
 
 def progress_bar(unit: str) -> Progress:
-    """A rich progress bar on standard error: done, total, rate in `unit` a second, time spent and left."""
+    """A rich progress bar on standard error: done, total, rate in `unit` per second, time spent and left."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -80,7 +80,7 @@ class FrameProgress:
 
     @property
     def rate(self) -> float:
-        """Frames a second, reading and writing included."""
+        """Frames per second, reading and writing included."""
         return self.frames / max(self.seconds, 1e-9)
 
     def advance(self, frames: int) -> None:

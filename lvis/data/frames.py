@@ -26,7 +26,7 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 class VideoInfo:
     """What is known of a video before its frames are read.
 
-    `height`, `width` in pixels as displayed, `rate` in frames a second, `count` the number of
+    `height`, `width` in pixels as displayed, `rate` in frames per second, `count` the number of
     frames as far as the container tells (None if it does not: a pipe), `aspect` the width of a
     pixel over its height, `begins` the seconds of its file's clock at which the first frame is shown,
     `times` those of every frame where its rate varies (`rate` is then the mean), which fill as frames

@@ -24,7 +24,7 @@ class Motion:
 
 
 def swing(rng: np.random.Generator, frames: int, amplitude: float) -> np.ndarray:
-    """A slow sine (T,) of 40 to 120 frames a period, starting at any phase."""
+    """A slow sine (T,) of 40 to 120 frames per period, starting at any phase."""
     period, phase = rng.uniform(40, 120), rng.uniform(0, 2 * np.pi)
     return amplitude * np.sin(2 * np.pi * np.arange(frames) / period + phase)
 

@@ -109,7 +109,7 @@ class ShardDataModule(ResumableDataModule):
         batch_size: Clips a batch and rank.
         num_workers: Processes that decode; 0 decodes in the training process.
         seed: Seed of the order.
-        val_clips: The first so many held-out clips validate, or all if there are fewer; 0 for none.
+        val_clips: The first N held-out clips validate, or all if there are fewer; 0 for none.
         shuffle: Samples that are mixed with each other (`ShardOrder`).
         verify: What is checked when a shard is opened: none, sizes, sha256.
         max_bad: Share of the samples drawn that may be bad before training stops.

@@ -39,7 +39,7 @@ def open_source(
 ) -> FrameSource:
     """A video file, a folder of images, or with `-` raw rgb24 frames on standard input.
 
-    `rate` (frames a second) is for sources that carry none: folders and pipes. `most_pixels` is the
+    `rate` (frames per second) is for sources that carry none: folders and pipes. `most_pixels` is the
     most that a frame of a file may have. `deinterlace` makes interlaced frames of a file progressive.
 
     Raises:

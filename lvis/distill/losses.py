@@ -116,8 +116,8 @@ class Losses(nn.Module):
 
         Args:
             clean: (B, 3, T, H, W) in [-1, 1].
-            generator: of A's draw and of the noise, one for the batch or one a clip.
-            prompts: one a clip; without `use_text` every net gets the null prompt instead.
+            generator: of A's draw and of the noise, one for the batch or one per clip.
+            prompts: one per clip; without `use_text` every net gets the null prompt instead.
         """
         if not self.settings.use_text:
             prompts = [""] * len(prompts)

@@ -268,7 +268,7 @@ class Distillation(LightningModule):
         """Continue from a checkpoint; rates stay those of the settings.
 
         Args:
-            later: load the tensors when the nets have been shared out, in `configure_model`.
+            later: load the tensors when the nets have been sharded, in `configure_model`.
 
         Raises:
             UserError: it belongs to another run.

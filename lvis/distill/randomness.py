@@ -33,7 +33,7 @@ def generator_for(seed: int, step: int, clip: int, purpose: str) -> torch.Genera
 
 
 class Draws:
-    """The generators of some clips of one training step, one a purpose and clip.
+    """The generators of some clips of one training step, one per purpose and clip.
 
     Args:
         clips: places in the step's batch over all processes.

@@ -91,7 +91,7 @@ class Settings:
     )
     self_supervision: str = "none"  # none | splitting | operators | equivariance
     self_supervision_weight: NotNegative = 1.0
-    block_size: Count  # latent frames a block
+    block_size: Count  # latent frames per block
     rollout_blocks: CountOrNone = (
         0  # last blocks of a clip that are rolled out with a graph; 0 = one pass
     )
@@ -108,7 +108,7 @@ class Settings:
     use_text: bool  # prompts of the clips; false = the null prompt for every net
     prompt_dropout: Share  # share of clips that get the null prompt
     negative_prompt: str  # of the teacher's guidance
-    accumulate: Count  # micro-batches a step
+    accumulate: Count  # micro-batches per step
     autocast: str  # bf16 | none; parameters stay float32
     checkpoint_activations: bool
     bridge_block: Count  # latent frames that the VAEs see at a time when checkpointing

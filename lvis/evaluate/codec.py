@@ -9,7 +9,7 @@ from torch import Tensor
 from lvis.data.frames import to_frames, to_video
 from lvis.data.video import VideoReader, VideoWriter
 
-RATE = Fraction(16)  # Wan's frames a second; no score depends on it
+RATE = Fraction(16)  # Wan's frames per second; no score depends on it
 
 
 def through_h264(video: Tensor, quality: int) -> Tensor:

@@ -1,7 +1,7 @@
 """`python -m lvis.evaluate task=inpaint vae=lean`: a solver and what surrounds it, clip by clip, by a protocol.
 
 `-m task=inpaint,deblur,sr4 vae=wan,lean` fills one table; `-m solver=avis solver.t0=0.1,0.2 label='${solver.t0}'`
-makes one a setting. Rows that results.jsonl already has of the same solver and settings are not computed again.
+makes one per setting. Rows that results.jsonl already has of the same solver and settings are not computed again.
 """
 
 import json
@@ -29,7 +29,7 @@ from lvis.operators import LinearOperator
 from lvis.provenance import code_version, machine, today
 from lvis.solvers.base import Solver
 
-# what tells a row apart; "settings" is the digest of everything that its numbers follow from, "content" that of the
+# what identifies a row; "settings" is the digest of everything that its numbers follow from, "content" that of the
 # clip's file, and "number" its place in the list, which seeds the draws
 KEY: tuple[str, ...] = (
     "clips", "clip", "content", "number", "task", "vae", "label", "solver", "settings", "method", "seed", "frames",
@@ -128,7 +128,7 @@ def overlap(rows: list[Row], about: Row, method: str, clips: dict[str, str]) -> 
 
 
 def operators(cfg: DictConfig) -> tuple[LinearOperator, LinearOperator]:
-    """The operator that measures, and the one that solvers are told: the same with `assumed` on top."""
+    """The operator that measures, and the one that solvers assume: the same with `assumed` on top."""
     truth = build(cfg.task.operator)
     if not cfg.assumed:
         return truth, truth

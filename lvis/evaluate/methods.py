@@ -101,7 +101,7 @@ def compare(
     seed: int,
     prompt: str = "",
 ) -> dict[str, Restoration]:
-    """Every method's answer for one measurement y of `clean` (1, 3, T, H, W); `operator` is what they are told."""
+    """Every method's answer for one measurement y of `clean` (1, 3, T, H, W); `operator` is the one they assume."""
     size = (clean.shape[3], clean.shape[4])
     how: dict[str, Callable[[], Restoration]] = {
         BASELINE: lambda: solve(PinvSolver(solver.device), operator, y, size, seed),

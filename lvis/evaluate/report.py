@@ -18,7 +18,7 @@ MARKS = (MEASURED, CEILING)
 def protocol_tables(
     rows: Iterable[Row], sets: Iterable[Row], columns: Mapping[str, Metric], confidence: float
 ) -> str:
-    """A table for each (clips, task, vae): a line a method, a column a metric of the protocol.
+    """A table for each (clips, task, vae): one line per method, one column per metric of the protocol.
 
     Args:
         rows: of results.jsonl, of one label and protocol.

@@ -1,4 +1,4 @@
-"""Rows of results.jsonl, one a clip and method, summed up as a Markdown table."""
+"""Rows of results.jsonl, one per clip and method, summed up as a Markdown table."""
 
 import json
 from collections import defaultdict
@@ -50,7 +50,7 @@ def own_rows(path: Path) -> list[Row]:
 
 
 def summary(rows: Iterable[Row], methods: Sequence[str]) -> str:
-    """PSNR / SSIM, mean over clips, a line for each (clips, task, vae) and a column a method.
+    """PSNR / SSIM, mean over clips, a line for each (clips, task, vae) and one column per method.
 
     A student's gain over D(E(y)) is paired: a mean over clips of the difference, with its standard error. Rows of
     one clip and method count once, the last of them.

@@ -11,7 +11,7 @@ from torch import Tensor
 from lvis.data.frames import to_frames
 from lvis.data.video import VideoWriter
 
-RATE = Fraction(16)  # frames a second, the rate that Wan was trained at
+RATE = Fraction(16)  # frames per second, the rate that Wan was trained at
 QUALITY = 14  # of H.264, finer than usual: the differences are what is looked at
 MEASUREMENT, CLEAN = "measurement", "clean"
 

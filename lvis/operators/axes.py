@@ -132,7 +132,7 @@ class Factors:
 # the largest useful matrix (1920 x 1920) has 90 MB of float64 factors, and a clip needs three sets
 @lru_cache(maxsize=12)
 def _decompose(axis: Axis, length: int) -> Factors:
-    # in float64: once a size, and the small singular values are worth their digits
+    # in float64: once per size, and the small singular values are worth their digits
     with torch.inference_mode(False), torch.no_grad():
         left, values, right = torch.linalg.svd(axis.matrix(length), full_matrices=False)
         return Factors(left, values, right.mT.contiguous())

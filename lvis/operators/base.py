@@ -153,7 +153,7 @@ class LinearOperator(nn.Module):
         Args:
             x: (B, C, T, H, W).
             y: the measurement.
-            gamma: weight of the data, a number or one a sample (B,).
+            gamma: weight of the data, a number or one per sample (B,).
         """
         weight = per_sample(gamma, x)
         return conjugate_gradients(
@@ -172,7 +172,7 @@ class LinearOperator(nn.Module):
         """A(x) + noise_std * n with n standard normal, drawn on the generator's device.
 
         Args:
-            generator: one for the batch, or one a sample.
+            generator: one for the batch, or one per sample.
         """
         y = self(x)
         return y if self.noise_std == 0 else y + self.noise_std * self._noise(x, y, generator)

@@ -1,4 +1,4 @@
-"""Random draws for a batch, from one generator or from one a sample."""
+"""Random draws for a batch, from one generator or from one per sample."""
 
 from collections.abc import Callable, Sequence
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lvis.errors import UserError
 
-# one a sample makes a draw independent of who else is in the batch
+# one per sample makes a draw independent of who else is in the batch
 Draw = torch.Generator | Sequence[torch.Generator] | None
 
 
@@ -17,7 +17,7 @@ def drawn(
     """`sample(batch, generator)`, or the samples that each generator draws, put together.
 
     Args:
-        draw: a generator for the whole batch (None is torch's own), or one a sample.
+        draw: a generator for the whole batch (None is torch's own), or one per sample.
         batch: B.
         sample: (count, generator) -> (count, ...).
 

@@ -29,7 +29,7 @@ class Inpainting(LinearOperator):
 
     Args:
         missing_share: in [0, 1], 0.5 in the papers; for random masks.
-        per_frame: draw a mask a frame instead of one a clip.
+        per_frame: draw a mask per frame instead of one per clip.
         seed: of the masks that `realise` draws without a generator.
         mask: a user's mask instead of a random one: the path of an image, a folder of images or a
             video, or a tensor (H, W), (T, H, W) or (B, 1, T, H, W) with 1 where observed. One
@@ -113,7 +113,7 @@ class Inpainting(LinearOperator):
         Args:
             x_shape: (B, C, T, H, W). A stream may go on beyond T: masks of later frames are drawn
                 as they come.
-            generator: draws the samples' seeds, one for the batch or one a sample; by default one
+            generator: draws the samples' seeds, one for the batch or one per sample; by default one
                 with the configured seed.
         """
         if self.mask is not None:
@@ -191,7 +191,7 @@ class Inpainting(LinearOperator):
         if mask.shape[0] not in (1, batch):
             raise UserError(
                 f"the mask has a batch of {mask.shape[0]}, x one of {batch}: give one mask, or "
-                f"one a sample"
+                f"one per sample"
             )
         end = self.first_frame + frames
         if mask.shape[2] == 1:

@@ -1,6 +1,6 @@
 """`python -m lvis.plan experiment=instantvir_lean_inpaint trainer=fsdp devices=8`: what a training run will need.
 
-Memory a GPU by part, operations per step and hours, from tensors without storage: nothing is loaded. `check=true`
+Memory per GPU by part, operations per step and hours, from tensors without storage: nothing is loaded. `check=true`
 with `model=tiny` runs one real step on this CPU and puts what was measured beside the plan.
 """
 

@@ -58,7 +58,7 @@ def write_shard(
 ) -> Shard:
     """Make one shard in `settings.output`; it appears whole or not at all, its evidence after it.
 
-    `advance` is told of each finished clip.
+    `advance` is called for each finished clip.
 
     Raises:
         UserError: the place cannot be written, or a source changed since it was surveyed.

@@ -131,7 +131,7 @@ def _about(section: Section) -> str:
 def _overview(
     found: Sequence[Section], columns: Sequence[Quantity], confidence: float
 ) -> list[tuple[Quantity, list[tuple[str, list[tables.Cell]]]]]:
-    """For every column a table of its own: a line an entry, a cell a section."""
+    """For every column a table of its own: one line per entry, one cell per section."""
     names = list(dict.fromkeys(entry.name for section in found for entry in section.entries))
     choices = []
     for column in columns:

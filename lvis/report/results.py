@@ -13,7 +13,7 @@ from lvis.errors import UserError
 from lvis.evaluate.table import Row, read_rows
 from lvis.report.quantities import RATE, Quantity, is_known, quantity
 
-# what tells a row apart; every other number in it is a metric
+# what identifies a row; every other number in it is a metric
 ABOUT = ("clips", "clip", "task", "vae", "label", "solver", "method", "seed", "frames", "size")
 _Place = tuple[str, str, int | None, tuple[int, ...]]
 FOLDER, RUN = "_folder", "_run"

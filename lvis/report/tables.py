@@ -25,7 +25,7 @@ class Line:
 
 
 def means(section: Section, columns: Sequence[Quantity], confidence: float) -> list[Line]:
-    """A line an entry: mean and interval of every column. The best of a column is marked, but for the ceiling."""
+    """One line per entry: mean and interval of every column. The best of a column is marked, but for the ceiling."""
     found = {
         entry.name: {q.name: _mean(entry, q, confidence) for q in columns}
         for entry in section.entries
@@ -47,7 +47,7 @@ def means(section: Section, columns: Sequence[Quantity], confidence: float) -> l
 def differences(
     section: Section, reference: Entry, columns: Sequence[Quantity], confidence: float
 ) -> list[Line]:
-    """A line an entry but `reference`: its paired difference to it, marked where the interval excludes zero."""
+    """One line per entry but `reference`: its paired difference to it, marked where the interval excludes zero."""
     lines = []
     for entry in section.entries:
         if entry is reference:

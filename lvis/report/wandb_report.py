@@ -25,7 +25,7 @@ def publish(
 ) -> Path:
     """Log every entry as a run, then save the report where that is possible; returns `output`/wandb.
 
-    What stands in the way of the report (no account, no wandb-workspaces) is said in a sentence; the runs are there
+    One sentence reports what prevents the report (no account, no wandb-workspaces); the runs are there
     either way.
 
     Args:

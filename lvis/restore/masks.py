@@ -82,7 +82,7 @@ def with_mask(
     """The operator with the mask in `path` (image, video, folder of images) for its random one.
 
     `count` is the number of the video's frames as far as it is known. The share of pixels that the
-    mask holds missing is said.
+    mask holds missing is reported.
 
     Raises:
         UserError: the operator has no mask, the file is no mask, or its size is not `size` (H, W) or

@@ -29,7 +29,7 @@ SCORED = {"visible": "measurement", "inverse": "pinv"}  # names in the table
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run did: frames, frames a second (reading and writing included), seconds to the first
+    """What a run did: frames, frames per second (reading and writing included), seconds to the first
     restored block, seconds a stage of the solver, and with degrade=true the scores, variant ->
     protocol -> mean."""
 

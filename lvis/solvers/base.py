@@ -26,7 +26,7 @@ class Solver(ABC):
 
     Attributes:
         name: as in conf/solver/, for captions and tables.
-        block_size: latent frames a block; 3 means 9 video frames first and 12 from then on.
+        block_size: latent frames per block; 3 means 9 video frames first and 12 from then on.
         stride: x's sides are padded to multiples of this for the networks, and cropped back.
         device: where pushed frames are moved and where restored ones lie.
         consistency: the last step of every block, see `lvis.solvers.consistency`; None leaves the

@@ -34,7 +34,7 @@ class LVTINOSolver(Solver):
         vae: of its latents.
         embed_text: prompts -> (B, L, D) text embeddings.
         image_prior: of frames.
-        levels: the video prior's timesteps, one a step, descending in (0, 1000).
+        levels: the video prior's timesteps, one per step, descending in (0, 1000).
         image_levels: the image prior's, one before each step but the first.
         video_gammas: weight of the measurement after each of the video prior's turns.
         image_gammas: and after each of the image prior's.
@@ -43,7 +43,7 @@ class LVTINOSolver(Solver):
         shift: of the schedule whose levels are nearest to `levels`; CausVid's 8.
         attention: "bidirectional" as CausVid's prior, or "causal" for a prior that was trained with
             a block-causal mask.
-        block_size: latent frames a block of "causal".
+        block_size: latent frames per block of "causal".
         default_prompt: where the stream is opened without one; for the video prior.
 
     Raises:

@@ -1,7 +1,7 @@
 """Wan 2.1's VAE (Wan et al. 2025, arXiv:2503.20314, section 4.1) with explicit streaming state.
 
 The parameters are those of diffusers' AutoencoderKLWan, under its names in `net`. The forward pass
-is ours: diffusers takes frame 0 and then 4 frames a time through a cache that it changes in place;
+is ours: diffusers takes frame 0 and then 4 frames at a time through a cache that it changes in place;
 as every layer is causal, all frames at once give the same.
 """
 

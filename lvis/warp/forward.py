@@ -12,7 +12,9 @@ import numpy as np
 from lvis.warp.camera import Pinhole, Pose
 from lvis.warp.sampling import View, around, sample, view_of
 
-LARGEST = 16  # pixels per side of a patch: beyond, what was one pixel says little about so many
+LARGEST = (
+    16  # pixels per side of a patch: beyond that, one pixel says too little about what it covers
+)
 ROUNDING = 1e-6  # pixels, so that patches that touch leave no crack
 
 
