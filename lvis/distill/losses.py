@@ -41,6 +41,7 @@ class Measurement:
     operator: LinearOperator
     prompts: tuple[str, ...]
     signal_shape: tuple[int, ...]  # of what was measured: the video's shape, or its latents'
+    z_in: Tensor | None = None  # where it is known, from `distill.latent_cache`
     clean: Tensor | None = None  # only with `supervision`, which no preset of the paper has
 
 
@@ -126,12 +127,18 @@ class Losses(nn.Module):
         # a copy, whatever the operator does: y must not share memory with the clean clip
         y = operator.measure(signal, generator).clone()
         shown = clean if self.settings.supervision else None
-        return Measurement(y, operator, tuple(prompts), tuple(signal.shape), shown)
+        return Measurement(y, operator, tuple(prompts), tuple(signal.shape), clean=shown)
 
     @torch.no_grad()
     def student_input(self, measurement: Measurement) -> Tensor:
         """z_in = E'(y) (line 4), with y brought to the video's shape first; (B, 16, t, h, w)."""
-        return self.prepare(measurement.y, measurement.operator).z_in
+        return self.prepared(measurement).z_in
+
+    def prepared(self, measurement: Measurement) -> Prepared:
+        """`prepare`, unless z_in is known."""
+        if measurement.z_in is not None:
+            return Prepared(measurement.z_in, noise_std=measurement.operator.noise_std)
+        return self.prepare(measurement.y, measurement.operator)
 
     @torch.no_grad()
     def prepare(self, y: Tensor, operator: LinearOperator) -> Prepared:
@@ -223,7 +230,7 @@ class Losses(nn.Module):
             critic (None if nobody needs it).
         """
         latent = measurement.operator.space == "latent"
-        prepared = self.prepare(measurement.y, measurement.operator)
+        prepared = self.prepared(measurement)
         z_hat = self.predict(prepared.z_in, measurement.prompts, prepared)
         x_hat = None if latent and not self.bridged else self.given_out(prepared, z_hat)
         estimate = z_hat if latent else x_hat
@@ -330,7 +337,7 @@ class Losses(nn.Module):
     @torch.no_grad()
     def critic_target(self, measurement: Measurement) -> Tensor:
         """z_target for a step that does not update the student."""
-        prepared = self.prepare(measurement.y, measurement.operator)
+        prepared = self.prepared(measurement)
         z_hat = self.predict(prepared.z_in, measurement.prompts, prepared)
         return self._target(z_hat, self.given_out(prepared, z_hat) if self.bridged else None)
 

@@ -1,6 +1,7 @@
 """InstantViR's training loop (Algorithm 1 of the supplement) as a LightningModule."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from lvis.distill import objective
 from lvis.distill.checkpoints import Checkpoint
 from lvis.distill.ema import Average
 from lvis.distill.feeding import LOST
+from lvis.distill.latent_cache import LatentCache, check_fixed
 from lvis.distill.lora import trained
 from lvis.distill.losses import Losses, Measurement
 from lvis.distill.parallel import agreed_any, gathered, mesh_of, shard, syncing, whole, world_size
@@ -43,6 +45,7 @@ class Distillation(LightningModule):
             0  # updates in a row that were left out because their gradient was not finite
         )
         self.lost: str | None = None
+        self.latent_cache: LatentCache | None = None
         self.shared_out = False
         self._pending: Checkpoint | None = None
         self._make_optimizers()
@@ -144,12 +147,27 @@ class Distillation(LightningModule):
             "" if drop else prompt for prompt, drop in zip(batch["prompt"], dropped, strict=True)
         ]
         size = len(clips) // settings.accumulate
-        return [
+        measurements = [
             self.losses.measure(
                 clips[begin : begin + size], kept[begin : begin + size], drawn["measurement"]
             )
             for begin, drawn in zip(range(0, len(clips), size), self._parts(draws), strict=True)
         ]
+        if self.latent_cache is None:
+            return measurements
+        numbers = batch["index"].tolist()
+        parts = [numbers[begin : begin + size] for begin in range(0, len(clips), size)]
+        return [
+            self._with_z_in(measurement, part)
+            for measurement, part in zip(measurements, parts, strict=True)
+        ]
+
+    def _with_z_in(self, measurement: Measurement, numbers: list[int]) -> Measurement:
+        """A measurement with its z_in from the cache."""
+        assert self.latent_cache is not None
+        check_fixed(self.losses.operator, measurement.operator)
+        z_in = self.latent_cache.latents(numbers, lambda: self.losses.student_input(measurement))
+        return replace(measurement, z_in=z_in.to(measurement.y.device))
 
     def _parts(self, draws: Draws) -> list[Draws]:
         """The draws of each micro-batch."""

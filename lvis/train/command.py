@@ -23,6 +23,7 @@ from lvis.distill import checkpoints
 from lvis.distill.build import build_losses, settings_from
 from lvis.distill.callbacks import PromptsFirst, Reporting, SpikeGuard, Stopping
 from lvis.distill.feeding import Feed
+from lvis.distill.latent_cache import latent_cache
 from lvis.distill.module import Distillation
 from lvis.distill.parallel import build_strategy
 from lvis.distill.plan import plan_table
@@ -59,6 +60,7 @@ def train(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
     output = Path(cfg.output)
     datamodule = open_data(cfg)
     about, run = describe(cfg, settings, datamodule.identity), identity(cfg, datamodule.identity)
+    cache = latent_cache(cfg, datamodule.identity)
     folder = output / "checkpoints"
     max_steps = cfg.trainer.max_steps
     quieten_lightning()
@@ -90,6 +92,7 @@ def train(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
         trainer = build_trainer(cfg, callbacks)
         with locked(output) if trainer.is_global_zero else nullcontext(), closing(journal):
             module, resumed = open_module(cfg, settings, run, output)
+            module.latent_cache = cache
             if not module.samples:  # of a version that counted steps only
                 module.samples = module.step * cfg.distill.batch_size * trainer.world_size
             datamodule.set_position(module.samples)

@@ -16,7 +16,7 @@ OVERRIDE = "continue_changed"
 _NO_DIFFERENCE = {
     "distill": (
         "batch_size", "batch_sizes", "accumulate", "prompt_cache", "attention", "checkpoint_activations",
-        "bridge_block", "bridge_group",
+        "bridge_block", "bridge_group", "latent_cache",
     ),
     "data": ("folder", "urls", "val_urls", "batch_size", "num_workers", "cache_mb", "verify", "max_bad", "min_bad"),
 }  # fmt: skip
