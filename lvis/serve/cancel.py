@@ -1,4 +1,4 @@
-"""Stopping a network in the middle of its work, when the page that wanted it has closed."""
+"""Stops a network in the middle of its work once the page that asked for it has closed."""
 
 import threading
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ class Cancelled(Exception):
 
 @contextmanager
 def cancellable(event: threading.Event) -> Iterator[None]:
-    """In this thread, every module asks `event` before its forward pass and raises `Cancelled` once it is set."""
+    """In this thread, every module checks `event` before its forward pass and raises `Cancelled` once it is set."""
     _here.event = event
     try:
         if event.is_set():

@@ -1,4 +1,4 @@
-"""What a visitor may choose, and the overrides of lvis.restore that say the same."""
+"""What a visitor may choose, and the equivalent overrides of lvis.restore."""
 
 import math
 import threading
@@ -32,7 +32,7 @@ class Parameter:
     default: float
 
     def checked(self, value: Any) -> float:
-        """Raises UserError where `value` is no number in the range."""
+        """Raises UserError where `value` is not a number in the range."""
         if (
             isinstance(value, bool)
             or not isinstance(value, int | float)
@@ -123,7 +123,7 @@ class Menu:
 @dataclass(frozen=True)
 class Choice:
     """A checked request of the page. `clip` is None for the webcam; `side` is the shorter side that a
-    clean clip is scaled to, None as it is."""
+    clean clip is scaled to; None keeps its size."""
 
     clip: str | None
     task: str
@@ -189,7 +189,7 @@ class Choice:
 
 
 def scaled(info: VideoInfo, side: int | None) -> tuple[int, int] | None:
-    """(H, W) of a clip whose shorter side is brought to `side`, multiples of 8; None as it is."""
+    """(H, W) of a clip whose shorter side is brought to `side`, multiples of 8; None keeps its size."""
     if side is None or side >= min(info.height, info.width):
         return None
     scale = side / min(info.height, info.width)

@@ -1,4 +1,4 @@
-"""Who may ask: the token, the Host and Origin headers; and what every answer's headers say."""
+"""Access control: the token, the Host and Origin headers, and the security headers of every response."""
 
 import hmac
 import ipaddress
@@ -34,8 +34,8 @@ class Guard:
     - its Host is a literal address, localhost or `host`: a name that a stranger's DNS server makes
       point here (DNS rebinding) is none of these;
     - its Origin, which browsers send with every WebSocket and every POST, is that Host;
-    - with a `token`, it brings it: as `Authorization: Bearer TOKEN`, in the cookie that /?token=TOKEN
-      sets, or there.
+    - with a `token`, it carries it: as `Authorization: Bearer TOKEN`, in the cookie that /?token=TOKEN
+      sets, or in that query.
     """
 
     def __init__(self, app: ASGIApp, host: str, token: str | None) -> None:

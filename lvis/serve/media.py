@@ -1,4 +1,4 @@
-"""Sample clips, uploaded clips and uploaded masks, in a folder that ends with the server."""
+"""Sample clips, uploaded clips and uploaded masks, in a folder that is deleted when the server ends."""
 
 import re
 import secrets
@@ -26,7 +26,7 @@ _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,8}\Z")
 
 @dataclass
 class Item:
-    """A file with the name that its visitor knows. `info` is None for masks; `users` counts the
+    """A file, and the name under which its visitor knows it. `info` is None for masks; `users` counts the
     sessions that read it; samples are `lasting`."""
 
     identifier: str
@@ -114,10 +114,10 @@ class Media:
         return path
 
     def add_clip(self, path: Path, name: str) -> Item:
-        """An upload that turned out to be a video within the limits; else its file is removed.
+        """Accept an upload that is a video within the limits; its file is removed otherwise.
 
         Raises:
-            UserError: it is none, or beyond max_pixels or max_seconds.
+            UserError: it is not a video, or exceeds max_pixels or max_seconds.
         """
         try:
             with open_source(str(path), most_pixels=self.settings.max_pixels) as source:
@@ -134,10 +134,10 @@ class Media:
             raise UserError(str(error).replace(str(path), _shown(name))) from error
 
     def add_mask(self, path: Path, name: str) -> Item:
-        """An uploaded picture as a mask, black and white; else its file is removed.
+        """Accept an uploaded picture as a black-and-white mask; its file is removed otherwise.
 
         Raises:
-            UserError: it is no picture, or beyond max_pixels.
+            UserError: it is not a picture, or exceeds max_pixels.
         """
         try:
             if path.suffix not in IMAGES:
@@ -159,7 +159,7 @@ class Media:
         return cv2.imencode(".jpg", picture[..., ::-1])[1].tobytes()
 
     def concealed(self, sentence: str) -> str:
-        """The sentence without a path of this machine."""
+        """The sentence without paths of this machine."""
         for item in list(self._items.values()):
             sentence = sentence.replace(str(item.path), item.name)
         return re.sub(rf"{re.escape(str(self.folder))}\S*", "the file", sentence)
@@ -184,6 +184,6 @@ def _name() -> str:
 
 
 def _shown(name: str) -> str:
-    """A visitor's file name as far as it is fit to be repeated: its last part, printable, short."""
+    """A visitor's file name, safe to show: its last part, printable and short."""
     last = re.split(r"[/\\]", name)[-1]
     return "".join(letter for letter in last if letter.isprintable())[:80] or "the file"

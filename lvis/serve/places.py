@@ -44,8 +44,8 @@ class Places:
         """
         if self.taken >= self.count and self.waiting >= self.longest_line:
             raise UserError(
-                f"{self.taken} clips are being restored and {self.waiting} are waiting, which is as "
-                "many as this server takes; try again in a few minutes"
+                f"{self.taken} clips are being restored and {self.waiting} are waiting, the most "
+                "that this server takes; try again in a few minutes"
             )
         ticket = _Ticket()
         self._line.append(ticket)

@@ -1,4 +1,4 @@
-"""What is kept of a session so that its page can be reloaded: the blocks that were sent, the result."""
+"""What is kept of a session so that its page can be reloaded: the blocks sent so far and the result."""
 
 import asyncio
 import secrets
@@ -13,10 +13,10 @@ from lvis.serve.media import Item
 
 @dataclass
 class Record:
-    """One clip with its choice, whoever is connected.
+    """One clip with its choice, independent of who is connected.
 
     `lock` is held by the session that serves it; `gone` is how another one asks it to stop; `grown` is
-    set when blocks were added or none will be.
+    set when blocks have been added, or when no more will come.
     """
 
     choice: Choice
@@ -59,7 +59,7 @@ class Record:
             path.unlink(missing_ok=True)
 
     def command(self, menu: Menu, size: tuple[int, int] | None) -> str:
-        """What does the same on the command line, with the clip and the mask in the current folder."""
+        """The equivalent command line, with the clip and the mask in the current folder."""
         assert self.clip is not None
         words = [f"input={self.clip.name}", *self.choice.overrides(menu)]
         if self.mask is not None:

@@ -1,4 +1,4 @@
-"""One clip being restored: frames in, pairs of measured and restored pictures out, block by block."""
+"""One clip being restored: frames in; measured and restored pictures out, block by block."""
 
 import contextlib
 import time
@@ -36,20 +36,20 @@ class Block:
     restored: np.ndarray
 
     def pictures(self) -> list[np.ndarray]:
-        """Measured and restored in turns."""
+        """Measured and restored pictures, alternating."""
         return [one for pair in zip(self.measured, self.restored, strict=True) for one in pair]
 
 
 class Restoration:
     """A context manager around one stream; with a file as its clip, iterate `step` until it is empty.
 
-    Not for two threads at once, but each call may come from another one.
+    Not thread-safe, but successive calls may come from different threads.
 
     Args:
         choice, menu: what to do.
         clip: the file; None for live frames, which `feed` takes.
         mask: of an inpainting task.
-        output: where the restored video goes, with the clip's sound; None: nowhere.
+        output: where the restored video is written, with the clip's sound; None writes none.
         live: size and rate of live frames.
         longest: of the clip in seconds.
 
@@ -195,7 +195,7 @@ class Restoration:
 
 
 class _Bounded:
-    """A source that is no longer than its header may have said."""
+    """A source that is cut off where it exceeds the length that its header promised."""
 
     def __init__(self, source: FrameSource, longest: float) -> None:
         self._source, self._longest = source, longest

@@ -1,4 +1,4 @@
-"""One visitor's WebSocket: a clip or a webcam in, blocks out, never more than the page has room for."""
+"""One visitor's WebSocket: a clip or a webcam in, blocks out, no faster than the page takes them."""
 
 import asyncio
 import contextlib

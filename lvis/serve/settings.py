@@ -90,7 +90,7 @@ def _token(value: Any, host: str) -> str | None:
         return secrets.token_urlsafe(24)
     if not isinstance(value, str) or not _TOKEN.fullmatch(value):
         raise UserError(
-            f"the token is too short or has other characters than A-Z a-z 0-9 - _; give "
+            f"the token is too short or has characters other than A-Z a-z 0-9 - _; give "
             f"{SHORTEST_TOKEN} or more of those, or token=auto"
         )
     return value

@@ -1,4 +1,4 @@
-"""The solvers in memory: few of them, shared by all sessions, whose state is their streams'."""
+"""The few solvers held in memory, shared by all sessions; all state lives in the sessions' streams."""
 
 import json
 import threading
@@ -24,7 +24,7 @@ class Solvers:
         """The solver of a composed conf/restore.yaml.
 
         Raises:
-            UserError: its weights or its device are not there.
+            UserError: its weights or its device are not available.
         """
         key = json.dumps(plain(config)["solver"], sort_keys=True)
         with self._lock:

@@ -1,6 +1,6 @@
-"""A stream's knowledge of its measurement: what each block must agree with, and how far.
+"""What a stream knows of its measurement: the data each block must agree with, and how closely.
 
-One object per stream holds the operator's state, made of the frames that were given out, and the
+One object per stream holds the operator's state, built from the frames already returned, and the
 uncertainty of those frames. Solvers read it for first estimates and inner corrections; the stream
 itself uses it for the last step.
 """
@@ -26,7 +26,7 @@ PIXEL_SHARE = 1 / 3
 
 @dataclass(frozen=True)
 class MeasuredBlock:
-    """The measurement of one block, with what earlier frames contribute taken away.
+    """The measurement of one block, less what earlier frames contribute to it.
 
     Attributes:
         operator: of the stream.
@@ -70,7 +70,7 @@ class MeasuredBlock:
 
 
 class Agreement:
-    """See the module. Not for operators on latents.
+    """The agreement of one stream (see the module). Not for operators on latents.
 
     Args:
         operator: realised.
@@ -137,7 +137,7 @@ def blocks_of(
 ) -> list[tuple[MeasuredBlock, Tensor]]:
     """All blocks of a clip with their first estimates, as a stream sees them in training.
 
-    What a block's past gave out is taken to be its first estimate. An operator that reads the
+    The past of a block is taken to be its first estimate. An operator that reads the
     future is one block.
     """
     agreement = Agreement(operator, consistency)

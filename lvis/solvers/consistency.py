@@ -1,4 +1,4 @@
-"""The last step of every solver: its output made to agree with the measurement.
+"""The last step of every solver: it makes the output agree with the measurement.
 
 x = argmin gamma/2 |y - A x|^2 + 1/2 |x - x_hat|^2 with gamma = tau^2 / (noise variance of y): the
 posterior mean of x for an estimate with white errors of standard deviation tau. Ours; the papers'

@@ -1,4 +1,4 @@
-"""The best cheap estimate of x from y, which a residual student corrects.
+"""The best estimate of x from y without a network, which a residual student corrects.
 
 Missing pixels are infilled by normalised convolution (Knutsson and Westin, 1993); everything else
 gets the regularised inverse at the known noise. No network.

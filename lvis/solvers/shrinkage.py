@@ -1,4 +1,4 @@
-"""White noise taken off a first estimate: hard thresholds on overlapping space-time cosine blocks.
+"""Removes white noise from a first estimate: hard thresholds on overlapping space-time cosine blocks.
 
 The classical transform-domain denoiser (Yaroslavsky, 1996; Guleryuz, 2007): no network, one pass.
 """

@@ -1,4 +1,4 @@
-"""How sure a stream is of the frames it gave out, for operators that read them again.
+"""The uncertainty of frames that a stream has returned, for operators that read them again.
 
 A causal mean over frames reads frames of earlier blocks, and their errors come back with the next
 block's measurement. The recursion y_t - y_{t-1} = (x_t - x_{t-w}) / w does not damp them, so an
