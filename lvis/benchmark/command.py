@@ -31,6 +31,7 @@ from lvis.cli.config import entry, plain
 from lvis.cli.progress import console, progress_bar
 from lvis.files import write_text
 from lvis.hardware import pick_device
+from lvis.kernels.convolution import found_forms, set_form
 from lvis.operators import LinearOperator
 from lvis.solvers.base import Solver
 
@@ -53,6 +54,7 @@ def benchmark(cfg: DictConfig) -> Result:
     memory = PeakMemory(device)
     solver = build_solver(cfg, settings)
     operator = build(cfg.task.operator)
+    set_form(settings.convolution)
     with progress_bar("blocks") as bar, attention_backend(settings.attention, device):
         task = bar.add_task(f"{solver.name}, {settings.mode}", total=_total(settings, solver))
         points = measure(
@@ -70,6 +72,8 @@ def benchmark(cfg: DictConfig) -> Result:
             "mode": settings.mode,
             "compile": settings.compile,
             "attention": settings.attention,
+            "convolution": settings.convolution,
+            "convolutions_found": found_forms(),
         },
         "machine": describe(device),
         "matrix_rate_flops": rate,

@@ -61,6 +61,8 @@ def optimised(what: dict[str, Any]) -> str:
     parts = [f"compile {what['compile']}"] if what.get("compile") else []
     if what.get("attention", "auto") != "auto":
         parts.append(f"attention {what['attention']}")
+    if what.get("convolution", "auto") != "auto":
+        parts.append(f"convolution {what['convolution']}")
     return "".join(f", {part}" for part in parts)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lvis.cli import values
+from lvis.kernels.convolution import FORMS
 
 MODES = ("blocks", "growth", "window", "resolution", "roofline")
 ATTENTION = ("auto", "flash", "cudnn", "efficient", "math")
@@ -31,6 +32,7 @@ class Settings:
     compare: str | None
     compile: str | None
     attention: str
+    convolution: str
     output: str | None
     seed: int
     precision: str
@@ -60,6 +62,7 @@ class Settings:
             compile=None
             if optimise["compile"] is None
             else values.one_of("optimise.compile", optimise["compile"], COMPILE),
+            convolution=values.one_of("optimise.convolution", optimise["convolution"], FORMS),
             attention=values.one_of("optimise.attention", optimise["attention"], ATTENTION),
             output=None if keys["output"] is None else str(keys["output"]),
             seed=values.whole("seed", keys["seed"], 0),

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.grad import conv2d_weight
 
+from lvis.kernels.convolution import depthwise
 from lvis.kernels.linear import linear, on_onednn, pointwise
 
 # the two frames (B, 2, h, w, C) before the next input of each convolution, in the order they run
@@ -46,7 +47,7 @@ class CausalDepthwiseConv(nn.Module):
             batch, _, *rest = features.shape
             past = features.new_zeros(batch, MEMORY, *rest)
         extended = torch.cat((past.to(features.dtype), features), dim=1)
-        convolve = _conv if features.is_cuda else _CPUConv.apply
+        convolve = depthwise if features.is_cuda else _CPUConv.apply
         return convolve(extended, weight, bias), extended[:, -MEMORY:]
 
 

@@ -21,6 +21,8 @@ from diffusers.models.autoencoders.autoencoder_kl_wan import (
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from lvis.kernels.convolution import dense, dense_direct, dense_taps
+
 # below this product of the first four sizes torch computes a float32 conv3d of one sample by a
 # plain loop, several times slower than oneDNN (ConvParams::use_mkldnn in ATen's Convolution.cpp)
 PLAIN_CONV3D_SIZE = 20480
@@ -82,22 +84,14 @@ def _conv_in_time(x: Tensor, weight: Tensor, bias: Tensor | None, missing: int) 
     if missing:
         x = F.pad(x, (0, 0, 0, 0, missing, 0))
     if x.dtype == torch.float32 and x.device.type == "cpu" and _is_plain(x):
-        return _conv_of_taps(x, weight, bias, depth)
+        return dense_taps(x, weight, bias)
     if x.dtype == torch.bfloat16 and x.device.type == "cpu":
         return _SafeConv3d.apply(x, weight, bias)
-    return F.conv3d(x, weight, bias, padding=(0, *padding))
+    return dense(x, weight, bias) if x.is_cuda else dense_direct(x, weight, bias)
 
 
 def _is_plain(x: Tensor) -> bool:
     return x.shape[0] == 1 and x.shape[1] * x.shape[2] * x.shape[3] <= PLAIN_CONV3D_SIZE
-
-
-def _conv_of_taps(x: Tensor, weight: Tensor, bias: Tensor | None, depth: int) -> Tensor:
-    """The convolution as conv2d of `depth` frames with the taps in time as channels."""
-    taps = torch.cat([x[:, :, tap : tap + depth] for tap in range(weight.shape[2])], dim=1)
-    kernel = torch.cat(weight.unbind(2), dim=1)
-    padding = (weight.shape[3] // 2, weight.shape[4] // 2)
-    return as_video(F.conv2d(as_frames(taps), kernel, bias, padding=padding), x.shape[0])
 
 
 class _SafeConv3d(torch.autograd.Function):
