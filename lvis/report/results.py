@@ -14,7 +14,9 @@ from lvis.evaluate.table import Row, read_rows
 from lvis.report.quantities import RATE, Quantity, is_known, quantity
 
 # what identifies a row; every other number in it is a metric
-ABOUT = ("clips", "clip", "task", "vae", "label", "solver", "method", "seed", "frames", "size")
+ABOUT = (
+    "clips", "clip", "number", "task", "vae", "label", "solver", "method", "seed", "frames", "size",
+)  # fmt: skip
 _Place = tuple[str, str, int | None, tuple[int, ...]]
 FOLDER, RUN = "_folder", "_run"
 # a run's method, folder, label and VAE; and the places of the last three that may tell entries of a method apart

@@ -57,10 +57,11 @@ def plot(section: Section, column: Quantity, confidence: float) -> "Figure | Non
     Entries that nothing timed (what frames a solver: D(E(y)), D(E(x))) are dashed lines across.
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     figure = Figure(figsize=(4.4, 3.4), layout="constrained")
     axes = figure.subplots()
-    timed = False
+    speeds: list[float] = []
     for index, entry in enumerate(section.entries):
         colour = list(_INKS)[index % COLOURS]
         quality = interval(list(entry.values.get(column.name, {}).values()), confidence)
@@ -68,17 +69,19 @@ def plot(section: Section, column: Quantity, confidence: float) -> "Figure | Non
         if quality is None:
             continue
         if rates:
-            timed = True
-            mean = sum(rates) / len(rates)
-            axes.errorbar(
-                mean, quality.mean, quality.half or 0, fmt="o", color=colour, label=entry.name
-            )
+            speeds.append(sum(rates) / len(rates))
+            spread = quality.half or 0
+            axes.errorbar(speeds[-1], quality.mean, spread, fmt="o", color=colour, label=entry.name)
         else:
             axes.axhline(quality.mean, linestyle="--", linewidth=1, color=colour, label=entry.name)
-    if not timed:
+    if not speeds:
         return None
     unit = f" ({column.unit})" if column.unit else ""
     axes.set(xscale="log", xlabel="frames per second", ylabel=f"{column.title}{unit}")
+    fastest, slowest = max(speeds), min(speeds)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if fastest < 50 * slowest else (1,)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda rate, _: f"{rate:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.margins(0.12)
     axes.grid(alpha=0.2)
     figure.legend(loc="outside lower center", ncols=2, frameon=False)

@@ -12,6 +12,7 @@ def row(method: str, clip: str, psnr: float, **more: object) -> dict:
     about = {
         "clips": "synthetic",
         "clip": clip,
+        "number": 0,
         "task": "inpaint",
         "vae": "lean",
         "label": "default",

@@ -39,6 +39,8 @@ def test_the_picture_is_coloured_by_the_page_and_names_every_entry(tmp_path):
     texts = [element.text for element in ElementTree.fromstring(svg).iter() if element.text]
     assert [f"<b>{n}</b> & more" in texts for n in range(3)] == [True] * 3
     assert all(f"var(--c{n})" in svg for n in range(3)) and "#0102" not in svg
+    # the ticks are plain numbers
+    assert "mathdefault" not in svg
 
 
 def test_without_times_there_is_nothing_to_draw(tmp_path):
