@@ -32,6 +32,7 @@ LIVE_RATES = (1, 60)  # frames per second of a webcam
 PATIENCE = (
     30  # seconds for the first message, a webcam's next frames, and its page's acknowledgement
 )
+PAUSE = 600  # seconds that a page may take no block of its clip, which is kept in a file
 
 Result = TypeVar("Result")
 log = logging.getLogger(__name__)
@@ -150,7 +151,7 @@ class Session:
         try:
             while True:
                 while number < record.blocks:
-                    await self._send(await asyncio.to_thread(record.kept, number))
+                    await self._send(await asyncio.to_thread(record.kept, number), PAUSE)
                     number += 1
                 if restoring is None or restoring.done():
                     break
@@ -297,7 +298,7 @@ class Session:
             **{"whole": restoration.whole, "solver": restoration.choice.solver},
         }
 
-    async def _send(self, message: bytes, patience: float | None = None) -> None:
+    async def _send(self, message: bytes, patience: float) -> None:
         """One block, once the page has room, for which it has `patience` seconds."""
         while self._sent - self._acknowledged >= AHEAD:
             self._room.clear()
@@ -305,7 +306,7 @@ class Session:
                 await asyncio.wait_for(self._room.wait(), patience)
             except TimeoutError:
                 raise UserError(
-                    f"the page took no picture for {patience:g} s; start again where the network is faster"
+                    f"the page took no picture for {patience:g} s; start again"
                 ) from None
         await self.socket.send_bytes(message)
         self._sent += 1

@@ -119,6 +119,14 @@ def test_a_page_that_does_not_acknowledge_gets_four_blocks_and_holds_no_place(me
     assert rest[-1]["facts"]["frames"] == 93
 
 
+def test_a_page_that_never_goes_on_is_let_go(menu, monkeypatch):
+    monkeypatch.setattr("lvis.serve.session.PAUSE", 0.2)
+    with serving(menu, sample_frames=93) as client, session(client) as slow:
+        slow.send_json(start(sample(client)))
+        got = list(following(slow, acknowledge=False))
+    assert len(blocks(got)) == 4 and "took no picture" in got[-1]["sentence"]
+
+
 def test_a_reloaded_page_goes_on_where_it_was(client, whole):
     with session(client) as socket:
         socket.send_json(start(sample(client)))
