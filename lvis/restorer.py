@@ -67,8 +67,8 @@ class Restorer:
         """The solver and the operator that `python -m lvis.restore` would use.
 
         Args:
-            model: a file of conf/model: "tiny", whose weights ship with lvis, "wan1_3b" or
-                "wan14b".
+            model: a file of conf/model: "tiny", whose weights ship with lvis, "wan1_3b",
+                "wan14b" or "wan2_2_5b".
             task: a file of conf/task, such as "deblur", "sr4" or "inpaint".
             solver: a file of conf/solver, such as "student", "avis" or "pinv".
             operator: replaces the task's, such as one of your own or from `from_deepinv`.

@@ -99,7 +99,10 @@ def test_settings_overrides_and_an_operator_of_one_s_own(clip):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"model": "huge"}, "model='huge' is not known; use one of tiny, wan14b, wan1_3b"),
+        (
+            {"model": "huge"},
+            "model='huge' is not known; use one of tiny, wan14b, wan1_3b, wan2_2_5b",
+        ),
         ({"task": "colour"}, "task='colour' is not known"),
         ({"solver": "pinv", "strength_of_ten": 1}, "has no key strength_of_ten"),
         ({"task": "denoise"}, "no lean student for task=denoise"),

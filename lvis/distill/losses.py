@@ -395,7 +395,7 @@ class Losses(nn.Module):
         missing = measurement.operator.missing(measurement.signal_shape)
         if missing is None or measurement.operator.space == "latent":
             return missing
-        return latent_share(missing)
+        return latent_share(missing, side=self.teacher_vae.spatial_stride)
 
     def _velocity(
         self,

@@ -85,19 +85,19 @@ def shown_mask(operator: LinearOperator, x_shape: tuple[int, ...]) -> Tensor | N
     return operator.missing(x_shape)
 
 
-def latent_share(missing: Tensor, begins: bool = True) -> Tensor:
+def latent_share(missing: Tensor, begins: bool = True, side: int = PIXELS_PER_LATENT) -> Tensor:
     """The share of each latent cell's pixels that was not measured.
 
-    A latent cell covers 8 x 8 pixels of 1 frame (the first of a clip) or 4 frames.
+    A latent cell covers side x side pixels of 1 frame (the first of a clip) or 4 frames.
 
     Args:
         missing: (B or 1, 1, T, H, W), 1 where the pixel is missing; T = 1 + 4 (t - 1), or 4 t.
         begins: whether the first frame is the clip's.
 
     Returns:
-        (B or 1, 1, t, H / 8, W / 8) in [0, 1].
+        (B or 1, 1, t, H / side, W / side) in [0, 1].
     """
-    sides = (1, PIXELS_PER_LATENT, PIXELS_PER_LATENT)
+    sides = (1, side, side)
     spatial = functional.avg_pool3d(missing.float(), sides)
     frames = (FRAMES_PER_LATENT, 1, 1)
     if not begins:

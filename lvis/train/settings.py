@@ -79,6 +79,11 @@ def check_values(cfg: DictConfig) -> TrainerKeys:
             f"distill.batch_size={distill.batch_size} does not divide by distill.accumulate="
             f"{distill.accumulate}: use a multiple"
         )
+    if cfg.vae.module is None or "_target_" not in cfg.vae.module:
+        raise UserError(
+            f"model={cfg.model.name} has no VAE for vae={cfg.vae.name}: use vae=wan, or name one as "
+            f"model.vaes.{cfg.vae.name}"
+        )
     step = 4 * distill.block_size
     if (distill.frames + 3) % step:
         raise UserError(

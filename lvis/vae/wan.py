@@ -1,4 +1,4 @@
-"""Wan 2.1's VAE (Wan et al. 2025, arXiv:2503.20314, section 4.1) with explicit streaming state.
+"""Wan's VAEs, 2.1 (Wan et al. 2025, arXiv:2503.20314, section 4.1) and 2.2, with explicit streaming state.
 
 The parameters are those of diffusers' AutoencoderKLWan, under its names in `net`. The forward pass
 is ours: diffusers takes frame 0 and then 4 frames at a time through a cache that it changes in place;
@@ -15,6 +15,8 @@ from diffusers import AutoencoderKLWan
 from diffusers.models.autoencoders.autoencoder_kl_wan import (
     WanAttentionBlock,
     WanResidualBlock,
+    WanResidualDownBlock,
+    WanResidualUpBlock,
 )
 from torch import Tensor
 
@@ -30,10 +32,13 @@ from lvis.vae.wan_layers import (
     rms_norm,
     upsample,
 )
+from lvis.vae.wan_residual import down_block, fold, unfold, up_block
 
 
 class WanVAE(VideoVAE):
     """Wan's causal VAE: 4x fewer frames, 8x smaller sides, 16 channels; shapes as in `VideoVAE`.
+
+    That of Wan 2.2 (`is_residual`, `patch_size` 2) has 16x smaller sides and 48 channels.
 
     Args:
         latents_mean, latents_std: statistics per latent channel of the training set of the prior
@@ -43,7 +48,7 @@ class WanVAE(VideoVAE):
         config: the other arguments of diffusers' AutoencoderKLWan; Wan 2.1's if not given.
 
     Raises:
-        UserError: for a configuration that is not of the Wan 2.1 family.
+        UserError: for a configuration that is not of this family.
     """
 
     net: Any  # AutoencoderKLWan: diffusers does not type its modules' attributes
@@ -63,6 +68,8 @@ class WanVAE(VideoVAE):
         _check_config(config)
         self.net = AutoencoderKLWan(**config)
         self.latent_channels = self.net.config["z_dim"]
+        self.patch = self.net.config["patch_size"] or 1
+        self.spatial_stride = type(self).spatial_stride * self.patch
         self.encode_dtype = encode_dtype
         self.decode_dtype = decode_dtype
         if latents_mean is None:
@@ -134,7 +141,8 @@ class WanVAE(VideoVAE):
         self.check_video(video, begins=state is None)
         with torch.autocast(video.device.type, enabled=False), tf32(self.tf32, video.device):
             stream = Stream(state)
-            x = video.to(self.encode_dtype, memory_format=torch.channels_last_3d)
+            folded = video if self.patch == 1 else fold(video, self.patch)
+            x = folded.to(self.encode_dtype, memory_format=torch.channels_last_3d)
             x = _run_encoder(self.net.encoder, x, stream)
             x = causal_conv(self.net.quant_conv, x, stream).float()
         mean, log_variance = x.chunk(2, dim=1)
@@ -149,14 +157,10 @@ class WanVAE(VideoVAE):
             x = x.to(self.decode_dtype, memory_format=torch.channels_last_3d)
             x = causal_conv(self.net.post_quant_conv, x, stream)
             x = _run_decoder(self.net.decoder, x, stream).float()
-        return x, stream.state
+        return x if self.patch == 1 else unfold(x, self.patch), stream.state
 
 
 def _check_config(config: Mapping[str, Any]) -> None:
-    if config.get("is_residual") or config.get("patch_size") not in (None, 1):
-        raise UserError(
-            "a Wan VAE with is_residual or patch_size is of the 2.2 family: give a Wan 2.1 VAE."
-        )
     if config.get("dropout"):
         raise UserError(
             f"dropout {config['dropout']} is not supported in the Wan VAE: set it to 0."
@@ -177,6 +181,8 @@ def _run_encoder(encoder: Any, x: Tensor, stream: Stream) -> Tensor:
             x = residual_block(layer, x, stream)
         elif isinstance(layer, WanAttentionBlock):
             x = attention_block(layer, x)
+        elif isinstance(layer, WanResidualDownBlock):
+            x = down_block(layer, x, stream)
         else:
             x = downsample(layer, x, stream)
     x = _run_middle(encoder.mid_block, x, stream)
@@ -187,6 +193,9 @@ def _run_decoder(decoder: Any, x: Tensor, stream: Stream) -> Tensor:
     x = causal_conv(decoder.conv_in, x, stream)
     x = _run_middle(decoder.mid_block, x, stream)
     for block in decoder.up_blocks:
+        if isinstance(block, WanResidualUpBlock):
+            x = up_block(block, x, stream)
+            continue
         for resnet in block.resnets:
             x = residual_block(resnet, x, stream)
         if block.upsamplers is not None:

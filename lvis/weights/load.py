@@ -92,7 +92,7 @@ def load_wan_vae(
     weights: str = "checkpoint",
     seed: int = 0,
 ) -> WanVAE:
-    """A Wan 2.1 VAE from its original (`Wan2.1_VAE.pth`) or diffusers layout.
+    """A Wan VAE, 2.1 from its original (`Wan2.1_VAE.pth`) or diffusers layout, 2.2 from the latter.
 
     Args:
         config: diffusers' config, used where the source has no config.json; Wan 2.1's if neither is

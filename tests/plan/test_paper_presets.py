@@ -7,6 +7,7 @@ from lvis.cli.config import compose
 from lvis.errors import UserError
 from lvis.plan.command import plan
 from lvis.train.command import open_data
+from lvis.train.settings import check_values
 
 GB = 10**9
 # supplement, section 1
@@ -95,3 +96,10 @@ def test_the_14b_is_distilled_by_the_same_words():
     assert cfg.model.teacher_vae.source == "hub:Wan-AI/Wan2.1-T2V-1.3B-Diffusers"
     assert cfg.model.prior.source is None
     assert (list(cfg.distill.size), cfg.distill.lora.rank) == ([480, 832], 64)
+
+
+def test_the_5b_is_distilled_in_its_own_latents():
+    words = ["experiment=instantvir_lora", "model=wan2_2_5b", "output=x"]
+    check_values(compose("train", [*words, "vae=wan"]))
+    with pytest.raises(UserError, match="model=wan2_2_5b has no VAE for vae=lean"):
+        check_values(compose("train", [*words, "vae=lean"]))

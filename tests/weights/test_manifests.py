@@ -5,7 +5,7 @@ import torch
 from diffusers import AutoencoderKLWan, WanTransformer3DModel
 
 from lvis.backbone import WanTransformer
-from lvis.cli.config import compose
+from lvis.cli.config import compose, plain
 from lvis.errors import UserError
 from lvis.vae.lean import LeanVAE
 from lvis.vae.wan import WanVAE
@@ -199,3 +199,17 @@ def test_the_14b_transformer_takes_its_checkpoint_in_both_layouts(manifests):
         theirs = WanTransformer3DModel(**config, qk_norm="rms_norm_across_heads")
     account(theirs, transformer.net.state_dict(), "diffusers")
     assert sum(p.numel() for p in transformer.parameters()) == pytest.approx(14.29e9, rel=1e-3)
+
+
+def test_the_5b_model_takes_its_checkpoint():
+    model = compose("model/wan2_2_5b").model
+    with parameters_on_meta():
+        transformer = WanTransformer(**architecture.from_config(model.teacher.config, "conf"))
+        vae = WanVAE.from_config(plain(model.teacher_vae.config))
+    with torch.device("meta"):
+        theirs = WanTransformer3DModel(**model.teacher.config, qk_norm="rms_norm_across_heads")
+    account(theirs, transformer.net.state_dict(), "diffusers")
+    assert sum(p.numel() for p in transformer.parameters()) == pytest.approx(5.0e9, rel=1e-3)
+    # the published file has 2.82 GB of float32
+    assert 4 * sum(p.numel() for p in vae.parameters()) == pytest.approx(2.82e9, rel=3e-3)
+    assert (vae.latent_channels, vae.spatial_stride) == (48, 16)
