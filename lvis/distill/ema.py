@@ -12,6 +12,9 @@ from lvis.distill.lora import trained
 class Average:
     """Float32 average of a module's trained parameters: average <- decay average + (1 - decay) parameter.
 
+    torch's `AveragedModel`, which `lvis.pretrain` uses, copies the module: modules that FSDP2 has
+    sharded refuse that, and frozen parameters beside LoRA's would be held twice.
+
     Args:
         module: whose parameters are averaged; the average begins at their present values.
         decay: in [0, 1); 0 means off: the average is the module itself and costs no memory.
