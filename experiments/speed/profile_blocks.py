@@ -9,12 +9,11 @@ import sys
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from lvis.benchmark.build import attention_backend, build_solver
-from lvis.benchmark.command import realised
+from lvis.benchmark.build import attention_backend, build_solver, realised
 from lvis.benchmark.machine import describe
 from lvis.benchmark.settings import Settings
 from lvis.benchmark.streaming import TimedStream, fill_blocks
-from lvis.cli.build import build
+from lvis.cli.build import build, settled
 from lvis.cli.config import compose, plain
 from lvis.files import write_text
 from lvis.hardware import pick_device
@@ -23,7 +22,7 @@ ROWS = 40
 
 
 def main(target: str, *overrides: str) -> None:
-    cfg = compose("benchmark", list(overrides))
+    cfg = settled(compose("benchmark", list(overrides)))
     settings = Settings.from_keys(plain(cfg))
     device = pick_device(cfg.device)
     solver = build_solver(cfg, settings)

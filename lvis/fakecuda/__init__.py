@@ -4,7 +4,7 @@ CPU tensors are real; CUDA tensors are torch's FakeTensors (shape, dtype, stride
 devices raise as on a GPU. No time is measured here, and no value is computed.
 """
 
-from lvis.fakecuda.machine import fake_cuda, move_to_fake
+from lvis.fakecuda.machine import fake_cuda, modules_move_to_fake, move_to_fake
 from lvis.fakecuda.recorder import Event, Kernel, Recorder
 
-__all__ = ["Event", "Kernel", "Recorder", "fake_cuda", "move_to_fake"]
+__all__ = ["Event", "Kernel", "Recorder", "fake_cuda", "modules_move_to_fake", "move_to_fake"]

@@ -50,6 +50,22 @@ def move_to_fake(module: nn.Module, dtype: torch.dtype | None = None) -> nn.Modu
     return module
 
 
+@contextmanager
+def modules_move_to_fake() -> Iterator[None]:
+    """Within, `module.to` a CUDA device is `move_to_fake`, whatever the module's parameters are."""
+    moved = nn.Module.to
+
+    def to(module: nn.Module, *args: Any, **options: Any) -> nn.Module:
+        places = [x for x in (*args, options.get("device")) if isinstance(x, str | torch.device)]
+        if not any(torch.device(place).type == "cuda" for place in places):
+            return moved(module, *args, **options)
+        dtypes = [x for x in (*args, options.get("dtype")) if isinstance(x, torch.dtype)]
+        return move_to_fake(module, *dtypes)
+
+    with mock.patch.object(nn.Module, "to", to):
+        yield
+
+
 def _patches(recorder: Recorder) -> dict[str, Any]:
     stream = _stream_class(recorder)
     backward = torch.autograd.backward

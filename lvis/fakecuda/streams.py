@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
 from unittest import mock
 
 from omegaconf import DictConfig
-from torch import nn
 
 from lvis.benchmark.build import RandomText, with_random_weights
 from lvis.benchmark.streaming import Measurements
 from lvis.cli.build import build_solver
-from lvis.fakecuda.machine import fake_cuda, move_to_fake
+from lvis.fakecuda.machine import fake_cuda, modules_move_to_fake
 from lvis.fakecuda.recorder import Recorder
 from lvis.operators import LinearOperator
 from lvis.solvers.base import Solver, Stream
@@ -36,14 +34,7 @@ def fake_solver(cfg: DictConfig) -> Solver:
 
     Only inside `fake_cuda`.
     """
-    moved = nn.Module.to
-
-    def to(module: nn.Module, *args: Any, **options: Any) -> nn.Module:
-        if "cuda" in str(args[0] if args else options.get("device")):
-            return move_to_fake(module)
-        return moved(module, *args, **options)
-
-    with parameters_on_meta(), mock.patch.object(nn.Module, "to", to):
+    with parameters_on_meta(), modules_move_to_fake():
         solver = build_solver(with_random_weights(cfg))
     if hasattr(solver, "embed_text"):
         text_len = solver.transformer.text_len or int(cfg.model.text_len)
