@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor
 
-from lvis.cli.build import build, build_solver
+from lvis.cli.build import build
 from lvis.cli.config import CONF, compose, plain
 from lvis.data.frames import to_frames, to_video
 from lvis.data.video import open_source
@@ -23,6 +23,7 @@ from lvis.restore.run import Run
 from lvis.restore.settings import Settings
 from lvis.restore.unknowns import trusting
 from lvis.solvers.base import Solver, Stream
+from lvis.solvers.build import build_solver
 from lvis.untrusted import MOST_HELD
 
 Frames = TypeVar("Frames", Tensor, np.ndarray)

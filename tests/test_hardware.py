@@ -7,11 +7,10 @@ import pytest
 import torch
 
 from lvis import hardware
-from lvis.cli.build import settled
 from lvis.cli.config import compose
 from lvis.errors import UserError
 from lvis.kernels.tf32 import set_tf32, tf32
-from lvis.solvers.build import vae_of
+from lvis.solvers.build import settled, vae_of
 
 CUDA, CPU = torch.device("cuda"), torch.device("cpu")
 

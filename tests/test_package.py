@@ -54,7 +54,7 @@ def test_wheel_holds_the_configuration_the_weights_and_every_file_of_the_package
     inside = {path for path in tree(unpacked / "lvis") if not path.startswith("conf/")}
     here = {path for path in tree(ROOT / "lvis") if "/." not in f"/{path}"}
     assert here <= inside
-    assert "demo/page.html.j2" in inside
+    assert "report/page.html.j2" in inside
 
 
 def test_wheel_finds_its_own_configuration_and_experiments_of_the_user(unpacked, tmp_path):

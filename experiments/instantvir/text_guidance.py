@@ -19,6 +19,7 @@ from torch import Tensor
 
 from lvis.cli.build import build
 from lvis.cli.config import compose, fail, plain
+from lvis.data.comparison import SideBySide
 from lvis.data.frames import to_frames
 from lvis.errors import UserError
 from lvis.evaluate.clips import list_clips
@@ -30,7 +31,6 @@ from lvis.markdown import markdown_table
 from lvis.metrics import psnr_frames, residual_rms
 from lvis.operators import LinearOperator
 from lvis.provenance import code_version, machine, today
-from lvis.restore.comparison import SideBySide
 
 PROMPTS = ["", "a red disk moves left", "a blue square moves right"]
 HEAD = (

@@ -10,14 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lvis.data.frames import IMAGE_SUFFIXES, to_frames, to_video
+from lvis.data.frames import IMAGE_SUFFIXES, fit_to, to_frames, to_video
 from lvis.data.numbering import natural_key
 from lvis.data.video import open_source
 from lvis.errors import UserError
 from lvis.evaluate.clips import VIDEO_SUFFIXES
 from lvis.evaluate.codec import through_h264
 from lvis.operators import LinearOperator
-from lvis.restore.measuring import fit_to
 
 SIZES = {"shrunk": (128, 224), "native": (480, 848)}
 FRAMES = {"shrunk": 33, "native": 21}

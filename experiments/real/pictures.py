@@ -7,9 +7,9 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from lvis.data.comparison import GAP, PAPER, SideBySide
 from lvis.evaluate.pictures import still
 from lvis.files import replacing
-from lvis.restore.comparison import GAP, PAPER, SideBySide
 from real.measurements import Cell
 
 DETAIL = 64  # pixels a side that are magnified

@@ -19,9 +19,9 @@ from PIL import Image
 from torch import Tensor
 
 from lvis.backbone import sample
+from lvis.data.comparison import SideBySide
 from lvis.data.frames import to_frames
 from lvis.data.synthetic import synthetic_clip
-from lvis.restore.comparison import SideBySide
 from lvis.weights import load_text_encoder, load_transformer, load_wan_vae
 
 HERE = Path(__file__).parent

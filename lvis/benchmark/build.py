@@ -11,10 +11,10 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from lvis.benchmark.settings import Settings
-from lvis.cli.build import build_solver as build_configured
 from lvis.errors import UserError
 from lvis.operators import LinearOperator
 from lvis.solvers.base import Solver
+from lvis.solvers.build import build_solver as build_configured
 
 
 class RandomText:

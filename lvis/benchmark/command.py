@@ -13,7 +13,7 @@ import torch
 from omegaconf import DictConfig
 
 from lvis.benchmark.build import attention_backend, build_solver, realised
-from lvis.benchmark.machine import PeakMemory, describe, matrix_product_rate
+from lvis.benchmark.machine import describe, matrix_product_rate
 from lvis.benchmark.modes import (
     Advance,
     Point,
@@ -26,14 +26,16 @@ from lvis.benchmark.plot import plot
 from lvis.benchmark.report import FORMAT, Result, comparison, markdown, read
 from lvis.benchmark.roofline import roofline, table_of
 from lvis.benchmark.settings import Settings
-from lvis.cli.build import build, settled
+from lvis.cli.build import build
 from lvis.cli.config import entry, plain
 from lvis.cli.progress import console, progress_bar
 from lvis.files import write_text
 from lvis.hardware import pick_device
 from lvis.kernels.convolution import found_forms, set_form
+from lvis.metrics.peak_memory import PeakMemory
 from lvis.operators import LinearOperator
 from lvis.solvers.base import Solver
+from lvis.solvers.build import settled
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 

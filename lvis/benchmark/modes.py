@@ -7,9 +7,9 @@ from statistics import median
 from typing import Any
 
 from lvis.benchmark.counting import Count
-from lvis.benchmark.machine import PeakMemory
 from lvis.benchmark.streaming import BlockCost, TimedStream, fill_blocks
 from lvis.errors import UserError
+from lvis.metrics.peak_memory import PeakMemory
 from lvis.operators import LinearOperator
 from lvis.solvers.base import STAGES, Solver
 

@@ -8,36 +8,6 @@ from omegaconf import DictConfig
 
 from lvis.cli.schema import check_targets
 from lvis.errors import UserError, of_the_machine
-from lvis.hardware import pick_batch, pick_device, pick_precision
-from lvis.solvers.consistency import EIGHT_BITS, consistency_of
-
-
-def settled(cfg: DictConfig) -> DictConfig:
-    """The configuration with what this machine decides in it, for results and their digests:
-    `precision=auto`, and the batch of an image prior.
-
-    Raises:
-        UserError: no such device.
-    """
-    settled = cfg.copy()
-    device = pick_device(cfg.device)
-    settled.precision = pick_precision(cfg.precision, device)
-    if "batch_size" in cfg.solver:
-        settled.solver.batch_size = pick_batch(cfg.solver.batch_size, device)
-    return settled
-
-
-def build_solver(cfg: DictConfig) -> Any:
-    """The composed `lvis.solvers.base.Solver` with the last step that `consistency`, `tau` and `floor` ask for.
-
-    Raises:
-        UserError: as of `build`, or a value that these keys do not take.
-    """
-    solver = build(cfg.solver)
-    tau = solver.tau if cfg.tau is None else cfg.tau
-    floor = EIGHT_BITS if cfg.floor is None else cfg.floor
-    solver.consistency = consistency_of(cfg.consistency, tau, floor)
-    return solver
 
 
 def build(config: DictConfig) -> Any:

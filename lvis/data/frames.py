@@ -11,6 +11,7 @@ from typing import Protocol, Self
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 
 from lvis.data.numbering import oddities, ordered, passed_over
@@ -250,3 +251,20 @@ def cannot_write(target: str | Path, error: OSError) -> UserError:
     """The sentence for an output that the system refuses."""
     reason = (os.strerror(error.errno) if error.errno else str(error)).lower()
     return UserError(f"cannot write {target}: {reason}; free some space or choose another place")
+
+
+def fit_to(frames: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
+    """Frames uint8 (T, H, W, 3) scaled to cover `size`, then cut to it about the centre."""
+    if size is None or frames.shape[1:3] == size:
+        return frames
+    height, width = size
+    scale = max(height / frames.shape[1], width / frames.shape[2])
+    cover = (
+        max(height, round(frames.shape[1] * scale)),
+        max(width, round(frames.shape[2] * scale)),
+    )
+    planes = torch.tensor(frames).permute(0, 3, 1, 2).float()
+    planes = F.interpolate(planes, size=cover, mode="bicubic", antialias=True, align_corners=False)
+    top, left = (cover[0] - height) // 2, (cover[1] - width) // 2
+    cut = planes[:, :, top : top + height, left : left + width].round().clamp(0, 255)
+    return cut.to(torch.uint8).permute(0, 2, 3, 1).numpy()

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from lvis.cli.config import compose, entry
 from lvis.cli.progress import say
 from lvis.cli.schema import CountOrNone, Keys, Positive, conform
-from lvis.demo.clips import camera_move, synthetic
+from lvis.data.samples import camera_move, synthetic
 from lvis.errors import UserError
 from lvis.evaluate.command import evaluate
 from lvis.report.command import report

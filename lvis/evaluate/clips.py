@@ -12,14 +12,13 @@ from pathlib import Path
 
 from torch import Tensor
 
-from lvis.data.frames import IMAGE_SUFFIXES, to_video
+from lvis.data.frames import IMAGE_SUFFIXES, fit_to, to_video
 from lvis.data.numbering import natural_key
 from lvis.data.shard_format import HELD_OUT, INDEX, read_index
 from lvis.data.synthetic import SyntheticVideos
 from lvis.data.video import open_source
 from lvis.errors import UserError
 from lvis.evaluate.contents import content_digest
-from lvis.restore.measuring import fit_to
 
 SYNTHETIC_CLIPS = 8
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi")

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from lvis.cli.build import build, build_solver, settled
+from lvis.cli.build import build
 from lvis.cli.config import entry, plain
 from lvis.cli.progress import console, say, track
 from lvis.errors import UserError
@@ -28,6 +28,7 @@ from lvis.metrics import Suite
 from lvis.operators import LinearOperator
 from lvis.provenance import code_version, machine, today
 from lvis.solvers.base import Solver
+from lvis.solvers.build import build_solver, settled
 
 # what identifies a row; "settings" is the digest of everything that its numbers follow from, "content" that of the
 # clip's file, and "number" its place in the list, which seeds the draws

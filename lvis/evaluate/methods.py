@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from lvis.benchmark.machine import PeakMemory
 from lvis.memory import give_back_freed_memory
 from lvis.metrics import Clock, psnr_frames, ssim_frames
+from lvis.metrics.peak_memory import PeakMemory
 from lvis.operators import LinearOperator
 from lvis.solvers.base import Solver
 from lvis.solvers.pinv import PinvSolver

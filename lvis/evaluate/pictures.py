@@ -7,11 +7,11 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from lvis.data.comparison import GAP, PAPER, SideBySide
 from lvis.data.frames import to_frames
 from lvis.evaluate.methods import Restoration
 from lvis.files import replacing
 from lvis.metrics import xt_slice
-from lvis.restore.comparison import GAP, PAPER, SideBySide
 
 SMALLEST_XT = 96  # rows of pixels; a slice of few frames is drawn with each of them repeated
 

@@ -11,12 +11,12 @@ from omegaconf import DictConfig
 
 from lvis.benchmark.build import RandomText, with_random_weights
 from lvis.benchmark.streaming import Measurements
-from lvis.cli.build import build_solver
 from lvis.fakecuda.machine import fake_cuda, modules_move_to_fake
 from lvis.fakecuda.recorder import Recorder
 from lvis.operators import LinearOperator
 from lvis.solvers.base import Solver, Stream
 from lvis.solvers.blocks import block_frames
+from lvis.solvers.build import build_solver
 from lvis.weights.load import parameters_on_meta
 
 

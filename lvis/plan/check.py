@@ -10,12 +10,12 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from lvis.benchmark.machine import PeakMemory
 from lvis.distill.build import build_losses, settings_from
 from lvis.distill.losses import Losses
 from lvis.distill.module import Distillation
 from lvis.distill.randomness import Draws
 from lvis.errors import UserError
+from lvis.metrics.peak_memory import PeakMemory
 from lvis.plan.memory import FLOAT32, gradient_bytes, moment_bytes, strategy_of, trained_count
 from lvis.plan.networks import fake_mode, parameter_bytes, planned_losses, within
 from lvis.plan.step import Step, run_step, saved_activations, transformer_activations

@@ -15,7 +15,6 @@ import torch
 from omegaconf import DictConfig
 from rich.table import Table
 
-from lvis.cli.build import build_solver
 from lvis.cli.config import entry, plain
 from lvis.cli.progress import console, say
 from lvis.data.frames import VideoInfo
@@ -28,6 +27,7 @@ from lvis.restore.measuring import measurable_size
 from lvis.restore.run import Outcome, Run, Size
 from lvis.restore.settings import Settings
 from lvis.restore.unknowns import operator_of, trusting
+from lvis.solvers.build import build_solver
 
 
 def restore(cfg: DictConfig) -> Outcome:

@@ -6,7 +6,6 @@ from itertools import islice
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from lvis.errors import UserError
@@ -129,23 +128,6 @@ def _whole(frames: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
             )
     if held:
         yield np.stack(held)
-
-
-def fit_to(frames: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
-    """Frames uint8 (T, H, W, 3) scaled to cover `size`, then cut to it about the centre."""
-    if size is None or frames.shape[1:3] == size:
-        return frames
-    height, width = size
-    scale = max(height / frames.shape[1], width / frames.shape[2])
-    cover = (
-        max(height, round(frames.shape[1] * scale)),
-        max(width, round(frames.shape[2] * scale)),
-    )
-    planes = torch.tensor(frames).permute(0, 3, 1, 2).float()
-    planes = F.interpolate(planes, size=cover, mode="bicubic", antialias=True, align_corners=False)
-    top, left = (cover[0] - height) // 2, (cover[1] - width) // 2
-    cut = planes[:, :, top : top + height, left : left + width].round().clamp(0, 255)
-    return cut.to(torch.uint8).permute(0, 2, 3, 1).numpy()
 
 
 def measurable_size(operator: LinearOperator, size: tuple[int, int]) -> tuple[int, int]:

@@ -13,11 +13,11 @@ from PIL import Image
 from torch import Tensor
 
 from lvis.cli.progress import FrameProgress, say
-from lvis.data.frames import FrameSink, FrameSource, VideoInfo, to_frames, to_video
+from lvis.data.comparison import SideBySide
+from lvis.data.frames import FrameSink, FrameSource, VideoInfo, fit_to, to_frames, to_video
 from lvis.data.video import open_sink
 from lvis.files import replacing
-from lvis.restore.comparison import SideBySide
-from lvis.restore.measuring import FrameQueue, Observation, Observer, blocks_of, fit_to
+from lvis.restore.measuring import FrameQueue, Observation, Observer, blocks_of
 from lvis.restore.scores import Scores
 from lvis.restore.settings import Settings, mask_path
 from lvis.solvers.base import Solver, Stream, pad_to

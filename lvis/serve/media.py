@@ -12,12 +12,11 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from lvis.data.frames import VideoInfo, read_image
+from lvis.data.frames import VideoInfo, fit_to, read_image
+from lvis.data.samples import camera_move, synthetic
 from lvis.data.video import open_source
-from lvis.demo.clips import camera_move, synthetic
 from lvis.errors import UserError
 from lvis.operators.mask_files import IMAGES, load_mask
-from lvis.restore.measuring import fit_to
 from lvis.serve.settings import ServeSettings
 
 RATE = 24  # frames per second of the samples

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from lvis.cli.build import build
 from lvis.cli.config import plain
-from lvis.data.frames import FrameSink, FrameSource, VideoInfo, to_frames, to_video
+from lvis.data.frames import FrameSink, FrameSource, VideoInfo, fit_to, to_frames, to_video
 from lvis.data.video import open_sink, open_source
 from lvis.errors import UserError
 from lvis.restore.command import realised, sizes
-from lvis.restore.measuring import FrameQueue, Observer, blocks_of, fit_to
+from lvis.restore.measuring import FrameQueue, Observer, blocks_of
 from lvis.restore.scores import Scores
 from lvis.restore.settings import Settings
 from lvis.serve.choices import Choice, Menu, composed, scaled

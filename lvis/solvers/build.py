@@ -10,15 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from omegaconf import DictConfig
 from torch import Tensor
 
 from lvis.backbone import PromptCache, WanTransformer
 from lvis.backbone.image_prior import ImagePrior
 from lvis.backbone.pixel_prior import PixelPrior
+from lvis.cli.build import build
 from lvis.errors import UserError
 from lvis.hardware import PRECISIONS, known_precision, pick_batch, pick_device, pick_precision
 from lvis.solvers.admm_tv import ADMMTVSolver
 from lvis.solvers.avis import AVISSolver
+from lvis.solvers.consistency import EIGHT_BITS, consistency_of
 from lvis.solvers.correction import ProximalCorrection
 from lvis.solvers.diffir2vr import DiffIR2VRSolver
 from lvis.solvers.dps import DPSSolver
@@ -42,6 +45,34 @@ Weights = str | Mapping[str, Any] | None
 # what a student's record calls these settings
 RECORDED = {"x_init": "input", "x_hat": "output"}
 Networks = tuple[WanTransformer, VideoVAE, Callable[[Sequence[str]], Tensor]]
+
+
+def settled(cfg: DictConfig) -> DictConfig:
+    """The configuration with what this machine decides in it, for results and their digests:
+    `precision=auto`, and the batch of an image prior.
+
+    Raises:
+        UserError: no such device.
+    """
+    settled = cfg.copy()
+    device = pick_device(cfg.device)
+    settled.precision = pick_precision(cfg.precision, device)
+    if "batch_size" in cfg.solver:
+        settled.solver.batch_size = pick_batch(cfg.solver.batch_size, device)
+    return settled
+
+
+def build_solver(cfg: DictConfig) -> Any:
+    """The composed `lvis.solvers.base.Solver` with the last step that `consistency`, `tau` and `floor` ask for.
+
+    Raises:
+        UserError: as of `build`, or a value that these keys do not take.
+    """
+    solver = build(cfg.solver)
+    tau = solver.tau if cfg.tau is None else cfg.tau
+    floor = EIGHT_BITS if cfg.floor is None else cfg.floor
+    solver.consistency = consistency_of(cfg.consistency, tau, floor)
+    return solver
 
 
 def pinv(device: str = "auto") -> PinvSolver:

@@ -1,18 +1,14 @@
 """The demo's page from clip to link, with random weights of a few thousand parameters."""
 
 import re
-from fractions import Fraction
 from pathlib import Path
 from urllib.parse import unquote
 
-import numpy as np
 import pytest
 import torch
 
 from lvis.backbone import TextEncoder, WanTransformer
 from lvis.cli.config import compose
-from lvis.data.video import open_source
-from lvis.demo.clips import DemoClip, camera_move, synthetic
 from lvis.demo.command import demo
 from lvis.errors import UserError
 from lvis.vae import LeanVAE, WanVAE
@@ -90,27 +86,6 @@ def test_demo_trains_and_shows_it(tmp_path, weights):
     ]
     for _ in range(2):  # again: the first demo's training is not resumed
         assert "3 steps" in demo(cfg).read_text(encoding="utf-8")
-
-
-def test_clips_are_the_same_for_the_same_seed_and_move(tmp_path):
-    def frames(clip: DemoClip) -> np.ndarray:
-        with open_source(str(clip.path)) as source:
-            return np.stack(list(source))
-
-    shape = (5, (32, 48), Fraction(16))
-    for make in (
-        lambda folder: synthetic(folder, 0, 1, *shape),
-        lambda folder: camera_move(folder, "coffee.png", *shape),
-    ):
-        first, second = frames(make(tmp_path / "a")), frames(make(tmp_path / "b"))
-        assert first.shape == (5, 32, 48, 3)
-        assert np.array_equal(first, second)
-        assert not np.array_equal(first[0], first[-1])
-
-
-def test_a_photograph_of_the_training_is_refused(tmp_path):
-    with pytest.raises(UserError, match="astronaut.png is not held out"):
-        camera_move(tmp_path, "astronaut.png", 5, (32, 32), Fraction(16))
 
 
 @pytest.mark.parametrize(

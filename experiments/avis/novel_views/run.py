@@ -17,12 +17,12 @@ import torch
 from PIL import Image
 
 from lvis.cli.config import compose
+from lvis.data.comparison import SideBySide
 from lvis.data.frames import DEFAULT_RATE, VideoInfo, to_frames, to_video
 from lvis.data.video import open_sink, open_source
 from lvis.files import replacing, write_text
 from lvis.provenance import code_version, today
 from lvis.restore.command import restore
-from lvis.restore.comparison import SideBySide
 from lvis.solvers.initial import fill_nearest
 from lvis.warp import Pinhole, Trajectory
 from lvis.warp.command import warp

@@ -1,4 +1,4 @@
-"""What the demo restores: clips of the held-out split, made on the fly, as lossless video."""
+"""Sample clips of the held-out split, made on the fly, as lossless video."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ PERIOD = 66  # frames of one round of the camera
 
 
 @dataclass(frozen=True)
-class DemoClip:
+class SampleClip:
     """A clean clip in a file: its name on the page, what it shows, and the prompt ("" for none)."""
 
     name: str
@@ -32,7 +32,7 @@ class DemoClip:
 
 def synthetic(
     folder: Path, seed: int, number: int, frames: int, size: Sequence[int], rate: Fraction
-) -> DemoClip:
+) -> SampleClip:
     """Clip `number` of the held-out synthetic clips, with its caption as the prompt.
 
     Raises:
@@ -40,12 +40,12 @@ def synthetic(
     """
     clip = synthetic_clip(seed, number, frames, size, "val")
     path = write(folder / "synthetic.mkv", to_frames(clip.video[None]), rate)
-    return DemoClip("synthetic", path, clip.caption or "no caption", clip.caption)
+    return SampleClip("synthetic", path, clip.caption or "no caption", clip.caption)
 
 
 def camera_move(
     folder: Path, name: str, frames: int, size: Sequence[int], rate: Fraction
-) -> DemoClip:
+) -> SampleClip:
     """The camera circles over a photograph while it turns and comes closer a little.
 
     Raises:
@@ -74,7 +74,7 @@ def camera_move(
         backdrop.paint(video[index], index)
     pixels = np.clip(np.rint(video), 0, 255).astype(np.uint8)
     path = write(folder / "photograph.mkv", pixels, rate)
-    return DemoClip("photograph", path, f"a camera move over {name} of scikit-image")
+    return SampleClip("photograph", path, f"a camera move over {name} of scikit-image")
 
 
 def write(path: Path, frames: np.ndarray, rate: Fraction) -> Path:
