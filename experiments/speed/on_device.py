@@ -22,7 +22,7 @@ from torch import Tensor
 
 from lvis import Restorer
 from lvis.benchmark.build import attention_backend
-from lvis.benchmark.machine import PeakMemory, describe, synchronise
+from lvis.benchmark.machine import describe, synchronise
 from lvis.cli.config import compose
 from lvis.data.synthetic import synthetic_clip
 from lvis.distill.build import settings_from
@@ -32,6 +32,7 @@ from lvis.errors import UserError
 from lvis.files import write_text
 from lvis.hardware import pick_device
 from lvis.kernels import convolution
+from lvis.metrics.peak_memory import PeakMemory
 from lvis.plan.networks import Embeddings
 from lvis.weights.load import to_dtype
 

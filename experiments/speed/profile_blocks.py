@@ -13,10 +13,11 @@ from lvis.benchmark.build import attention_backend, build_solver, realised
 from lvis.benchmark.machine import describe
 from lvis.benchmark.settings import Settings
 from lvis.benchmark.streaming import TimedStream, fill_blocks
-from lvis.cli.build import build, settled
+from lvis.cli.build import build
 from lvis.cli.config import compose, plain
 from lvis.files import write_text
 from lvis.hardware import pick_device
+from lvis.solvers.build import settled
 
 ROWS = 40
 
