@@ -74,7 +74,10 @@ def adapted(net: WanTransformer, lora: Lora, seed: int = 0) -> WanTransformer:
         raise UserError("distill.lora needs peft: pip install 'lvis[lora]'") from error
     shared = copy.deepcopy(net, {id(parameter): parameter for parameter in net.parameters()})
     config = LoraConfig(
-        r=lora.rank, lora_alpha=lora.scale * lora.rank, target_modules=lora.pattern, bias="none"
+        r=lora.rank,
+        lora_alpha=lora.scale * lora.rank,  # type: ignore[arg-type]  # peft only multiplies by it
+        target_modules=lora.pattern,
+        bias="none",
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -131,7 +131,8 @@ class Stream(ABC, Generic[S]):
         self.operator = operator.to(self.device)
         self.size, self.prompt, self.batch = size, prompt, batch
         self.generator = torch.Generator().manual_seed(seed)
-        self.padded_size = tuple(-(-side // solver.stride) * solver.stride for side in size)
+        height, width = (-(-side // solver.stride) * solver.stride for side in size)
+        self.padded_size = (height, width)
         self._clock = StageClock(STAGES, self.device)
         self.time_to_first_frame: float | None = None
         self.frames = 0
