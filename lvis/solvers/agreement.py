@@ -5,7 +5,9 @@ uncertainty of those frames. Solvers read it for first estimates and inner corre
 itself uses it for the last step.
 """
 
+import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,12 +15,21 @@ from torch import Tensor
 from lvis.operators import LinearOperator, StreamState
 from lvis.solvers import tracking
 from lvis.solvers.blocks import BlockBuffer, block_frames
-from lvis.solvers.consistency import Consistency
+from lvis.solvers.consistency import EIGHT_BITS, Consistency
 from lvis.solvers.estimate import keeps_pixels, starting_point
+from lvis.solvers.half_quadratic import (
+    half_quadratic,
+    ill_conditioned,
+    is_downsampling,
+    is_mean_over_frames,
+)
 from lvis.solvers.shrinkage import without_noise
 
 # expected errors of a first estimate: where the past is tracked, and elsewhere
 START_TAU_TRACKED = 0.1
+PAST_TAU = 0.03
+# below it, the tracked inverse of a mean over frames is better than shrinkage
+NOISELESS = 0.01
 START_TAU = 0.3
 # of tau, where y is the pixels themselves: its noise would come back whole with every pixel
 PIXEL_SHARE = 1 / 3
@@ -35,6 +46,7 @@ class MeasuredBlock:
         weight: of the measurement over a restored block, `gamma` or gains.
         start: of the measurement over a first estimate.
         noise: standard deviation of what is not the operator's in the measurement.
+        past: `past_gain` of the operator, by which errors of earlier frames come back.
     """
 
     operator: LinearOperator
@@ -43,6 +55,7 @@ class MeasuredBlock:
     weight: float | tracking.Gains
     start: float | tracking.Gains
     noise: float
+    past: float = 0.0
 
     def corrected(self, video: Tensor) -> Tensor:
         """`video` (B, 3, T_n, H, W) moved towards the measurement, not clamped."""
@@ -50,11 +63,25 @@ class MeasuredBlock:
 
     def first_estimate(self) -> Tensor:
         """x_init in [-1, 1]: the best estimate without a network."""
+        if is_downsampling(self.here):
+            # well conditioned: what its inverse would spread over n x n pixels is taken off before
+            clean = without_noise(self.measurement, self.noise)
+            return starting_point(self.here, clean).clamp(-1, 1)
         start = starting_point(self.here, self.measurement)
         if keeps_pixels(self.here):
             # the measurement's own noise stands in its pixels; nothing else is known of them
             return without_noise(start, self.noise).clamp(-1, 1)
+        if ill_conditioned(self.operator) and not self._solved_by_tracking():
+            noise = math.hypot(max(self.noise, EIGHT_BITS), self.past * PAST_TAU)
+            start = half_quadratic(
+                self.here, self.measurement, start, noise, self.operator.has_past
+            )
+            return start.clamp(-1, 1)
         return self._moved(start, self.start).clamp(-1, 1)
+
+    def _solved_by_tracking(self) -> bool:
+        tracked = isinstance(self.start, tracking.Gains)
+        return tracked and is_mean_over_frames(self.operator) and self.noise < NOISELESS
 
     def explained_by(self, estimate: Tensor) -> "MeasuredBlock":
         """The same block with A x_init as its measurement: what a change of x_init must not touch,
@@ -99,10 +126,11 @@ class Agreement:
             # what is given out is at least as sure as the first estimate
             self._gains = self._gained(frames, START_TAU_TRACKED)
             weight = self._gained(frames, self.consistency.tau)
-            return MeasuredBlock(self.operator, here, rest, weight, self._gains, self._noise)
-        return MeasuredBlock(
-            self.operator, here, rest, *self._gammas(self.state, frames), self._noise
-        )
+            weights: tuple[Any, Any] = (weight, self._gains)
+        else:
+            weights = self._gammas(self.state, frames)
+        past = self.operator.past_gain(self.state, frames)
+        return MeasuredBlock(self.operator, here, rest, *weights, self._noise, past)
 
     @property
     def _noise(self) -> float:

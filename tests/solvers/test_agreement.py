@@ -20,6 +20,7 @@ from lvis.solvers import tracking
 from lvis.solvers.agreement import Agreement, blocks_of, corrected_clip
 from lvis.solvers.consistency import EIGHT_BITS, LOSSY, Consistency, consistency_of
 from lvis.solvers.estimate import infill, starting_point
+from lvis.solvers.half_quadratic import ill_conditioned
 from lvis.solvers.shrinkage import estimated_noise, without_noise
 
 
@@ -189,6 +190,35 @@ def test_a_first_estimate_of_a_compressed_measurement_is_regularised():
         for floor in (EIGHT_BITS, LOSSY)
     )
     assert psnr(lossy, x) > psnr(rounded, x) + 3
+
+
+@pytest.mark.parametrize("name", ["blur", "mean", "downsampled mean", "blurred mean"])
+def test_shrinkage_between_proximal_steps_beats_the_regularised_inverse_under_noise(name):
+    x = scene()
+    operator = OPERATORS[name].realise(x.shape)
+    operator.noise_std = 0.05
+    y = eight_bits(operator.measure(x, torch.Generator().manual_seed(0)))
+    agreement, estimates, inverses = Agreement(operator, Consistency()), [], []
+    for part in y.split([9, 12, 12], dim=2):
+        block = agreement.block(part)
+        estimates.append(block.first_estimate())
+        inverses.append(block._moved(starting_point(block.here, block.measurement), block.start))
+        agreement.advance(estimates[-1])
+    found, inverse = (psnr(torch.cat(parts, dim=2), x) for parts in (estimates, inverses))
+    assert found > inverse + 1
+
+
+def test_a_noisy_small_video_is_enlarged_without_its_noise():
+    x = scene(9)
+    operator = Downsampling(2, "average", noise_std=0.1)
+    y = operator.measure(x, torch.Generator().manual_seed(0))
+    ((_, estimate),) = blocks_of(operator, y, Consistency(), 3)
+    assert psnr(estimate, x) > psnr(operator.pinv(y), x) + 2
+
+
+def test_what_shrinkage_is_for():
+    kinds = {name: ill_conditioned(operator) for name, operator in OPERATORS.items()}
+    assert kinds == {name: name not in ("mask", "downsampling") for name in OPERATORS}
 
 
 def test_choices_are_checked():
