@@ -189,7 +189,8 @@ class _OneStep(Stream[StudentSolver]):
         if self.solver.x_init != "latents":
             return pad_to(visible, self.padded_size)
         sides = (visible.shape[3], visible.shape[4])
-        check_sides(sides, self.padded_size, self.solver.vae.spatial_stride)
+        height, width = self.padded_size
+        check_sides(sides, (height, width), self.solver.vae.spatial_stride)
         return visible
 
     def _predict(self, latents: Tensor) -> Tensor:

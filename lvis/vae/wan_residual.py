@@ -9,17 +9,13 @@ from __future__ import annotations
 from typing import Any
 
 import torch.nn.functional as F
-from diffusers.models.autoencoders.autoencoder_kl_wan import (
-    WanResidualDownBlock,
-    WanResidualUpBlock,
-)
 from torch import Tensor
 
 from lvis.vae.wan_layers import Stream, downsample, residual_block, upsample
 
 
-def down_block(block: WanResidualDownBlock, x: Tensor, stream: Stream) -> Tensor:
-    """Residual blocks and a halving, beside averages of what went in."""
+def down_block(block: Any, x: Tensor, stream: Stream) -> Tensor:
+    """A WanResidualDownBlock: residual blocks and a halving, beside averages of what went in."""
     shortcut = averages(block.avg_shortcut, x, stream.begins)
     for resnet in block.resnets:
         x = residual_block(resnet, x, stream)
@@ -28,8 +24,8 @@ def down_block(block: WanResidualDownBlock, x: Tensor, stream: Stream) -> Tensor
     return x + shortcut
 
 
-def up_block(block: WanResidualUpBlock, x: Tensor, stream: Stream) -> Tensor:
-    """Residual blocks and a doubling, beside copies of what went in."""
+def up_block(block: Any, x: Tensor, stream: Stream) -> Tensor:
+    """A WanResidualUpBlock: residual blocks and a doubling, beside copies of what went in."""
     shortcut = None if block.avg_shortcut is None else copies(block.avg_shortcut, x, stream.begins)
     for resnet in block.resnets:
         x = residual_block(resnet, x, stream)
