@@ -23,14 +23,15 @@ class ResumableDataModule(LightningDataModule):
 
     def __init__(self) -> None:
         super().__init__()
+        self.sharing = 1  # processes that are given the same clips
         self.position = 0
         self.stream: Steps | None = None
 
     def ranks(self) -> tuple[int, int]:
-        """This process's rank and the number of ranks; (0, 1) without a Trainer."""
+        """This process's rank and the number of ranks, those that share clips being one; (0, 1) without a Trainer."""
         if self.trainer is None:
             return 0, 1
-        return self.trainer.global_rank, self.trainer.world_size
+        return self.trainer.global_rank // self.sharing, self.trainer.world_size // self.sharing
 
     def set_position(self, samples: int) -> None:
         """Lets training continue after this many clips of all ranks together; takes effect when the loader is next

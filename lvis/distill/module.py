@@ -15,7 +15,16 @@ from lvis.distill.feeding import LOST
 from lvis.distill.latent_cache import LatentCache, check_fixed
 from lvis.distill.lora import trained
 from lvis.distill.losses import Losses, Measurement
-from lvis.distill.parallel import agreed_any, gathered, mesh_of, shard, syncing, whole, world_size
+from lvis.distill.parallel import (
+    agreed_any,
+    gathered,
+    mesh_of,
+    shard,
+    share_clips,
+    syncing,
+    whole,
+    world_size,
+)
 from lvis.distill.randomness import Draws
 from lvis.distill.state import TrainingState
 from lvis.errors import Diverged, UserError
@@ -47,6 +56,7 @@ class Distillation(LightningModule):
         self.lost: str | None = None
         self.latent_cache: LatentCache | None = None
         self.shared_out = False
+        self.sharing = 1  # processes that share each clip
         self._pending: Checkpoint | None = None
         self._make_optimizers()
 
@@ -59,10 +69,13 @@ class Distillation(LightningModule):
 
     def configure_model(self) -> None:
         """Share out student, critic and teacher over the processes, where the strategy does that."""
+        nets = (self.losses.student, self.losses.critic, self.losses.teacher)
+        if self.sharing > 1 and self._trainer is not None and nets[0].sequence is None:
+            share_clips(nets, self.sharing)
         mesh = None if self._trainer is None else mesh_of(self._trainer.strategy)
         if mesh is None or self.shared_out:
             return
-        for net in (self.losses.student, self.losses.critic, self.losses.teacher):
+        for net in nets:
             shard(net, mesh)
         self.shared_out = True
         self._make_optimizers()
@@ -105,7 +118,7 @@ class Distillation(LightningModule):
             Diverged: `MOST_SKIPPED` updates in a row had no finite gradient.
         """
         step = self.step
-        first = self.global_rank * len(batch["video"])
+        first = self.global_rank // self.sharing * len(batch["video"])
         clips = range(first, first + len(batch["video"]))
         draws = Draws(self.settings.seed, step, clips)
         prior_factor = self._prior_factor(step)
@@ -125,7 +138,7 @@ class Distillation(LightningModule):
             targets = targets or [self.losses.critic_target(part) for part in measurements]
             metrics |= self._update_critic(measurements, targets, draws)
         self.step += 1
-        self.samples += len(batch["video"]) * world_size()
+        self.samples += len(batch["video"]) * world_size() // self.sharing
         return metrics
 
     def _prior_factor(self, step: int) -> float:

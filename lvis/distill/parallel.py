@@ -1,6 +1,6 @@
 """One training on several processes: which strategy, sharded nets, flags and gradients that all agree on."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -12,6 +12,7 @@ from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor
 
 from lvis.backbone import WanTransformer
+from lvis.backbone.sequence import SequenceParallel
 from lvis.errors import UserError
 
 STRATEGIES = ("auto", "ddp", "fsdp")
@@ -65,6 +66,26 @@ def syncing(strategy: Strategy, last: bool) -> Iterator[None]:
             yield
     else:
         yield
+
+
+def share_clips(nets: Sequence[WanTransformer], processes: int) -> None:
+    """Let each run of this many processes share the tokens of its clips; every process must ask.
+
+    Raises:
+        UserError: the processes of the run do not divide into such groups.
+    """
+    world = world_size()
+    if world % processes:
+        raise UserError(
+            f"trainer.sequence_parallel={processes} does not divide the {world} processes of this run: use a divisor"
+        )
+    rank = distributed.get_rank()
+    for first in range(0, world, processes):
+        members = list(range(first, first + processes))
+        group = distributed.new_group(members)
+        if rank in members:
+            for net in nets:
+                net.sequence = SequenceParallel(group)
 
 
 def world_size() -> int:

@@ -85,7 +85,8 @@ class Validation(Callback):
         scores: dict[str, float] = {}
         for number, batch in enumerate(loader):
             clean = batch["video"].to(module.device)
-            place = number * trainer.world_size + trainer.global_rank
+            ranks, rank = (n // module.sharing for n in (trainer.world_size, trainer.global_rank))
+            place = number * ranks + rank
             generator = generator_for(module.settings.seed, place, 0, "validation")
             measurement = module.losses.measure(clean, batch["prompt"], generator)
             student = module.restore(measurement)

@@ -93,14 +93,16 @@ def train(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
         with locked(output) if trainer.is_global_zero else nullcontext(), closing(journal):
             module, resumed = open_module(cfg, settings, run, output)
             module.latent_cache = cache
+            module.sharing = datamodule.sharing = cfg.trainer.sequence_parallel
+            processes = trainer.world_size // module.sharing
             if not module.samples:  # of a version that counted steps only
-                module.samples = module.step * cfg.distill.batch_size * trainer.world_size
+                module.samples = module.step * cfg.distill.batch_size * processes
             datamodule.set_position(module.samples)
             if trainer.is_global_zero:
                 journal.begin(module.step, trainer.loggers)
                 for logger in trainer.loggers:
                     logger.log_hyperparams(hyperparameters(cfg))
-                console.print(plan_table(cfg, module, trainer.world_size, resumed))
+                console.print(plan_table(cfg, module, processes, resumed))
             if module.step < max_steps:
                 try:
                     fit(trainer, module, datamodule, output)

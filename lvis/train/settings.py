@@ -31,6 +31,7 @@ class TrainerKeys(Keys):
     devices: Count | list[CountOrNone] | Literal["auto"]
     num_nodes: Count
     strategy: Literal[STRATEGIES]  # type: ignore[valid-type]
+    sequence_parallel: Count = 1
 
 
 class DistillKeys(Keys):
@@ -120,6 +121,11 @@ def check_devices(trainer: TrainerKeys) -> None:
             f"trainer.devices={devices} are numbers of GPUs: on a CPU give how many processes"
         )
     processes = processes_of(trainer)
+    if processes % trainer.sequence_parallel:
+        raise UserError(
+            f"trainer.sequence_parallel={trainer.sequence_parallel} does not divide the {processes} process(es) of "
+            "this run: use a divisor, or more devices"
+        )
     if processes > 1 and trainer.strategy == "auto":
         raise UserError(
             f"trainer.strategy=auto is for one process, not {processes}: use trainer.strategy=ddp or fsdp"

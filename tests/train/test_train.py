@@ -122,6 +122,10 @@ def test_a_signal_saves_and_ends_the_run_at_a_step_boundary(weights, tmp_path):
         ("distill.frames=10", r"distill.frames=10 does not fill blocks .* use 9, 21, 33"),
         ("distill.size=[40,32]", r"distill.size=\[40,32\] must be a multiple of 16"),
         ("distill.accumulate=2", "distill.batch_size=1 does not divide by distill.accumulate=2"),
+        (
+            "trainer.sequence_parallel=2",
+            "trainer.sequence_parallel=2 does not divide the 1 process",
+        ),
         ("trainer.log_every=0", "trainer.log_every=0 must be greater than or equal to 1"),
     ],
 )

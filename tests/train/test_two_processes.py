@@ -75,6 +75,18 @@ def test_two_processes_equal_one(alone, command, run, tmp_path, strategy, accumu
         assert len(shards) == 2
 
 
+@pytest.mark.parametrize("strategy", ["fsdp", pytest.param("ddp", marks=SLOW)])
+def test_two_processes_that_share_each_clip_equal_one(alone, command, run, tmp_path, strategy):
+    overrides = ("distill.batch_size=4", "trainer.sequence_parallel=2", "trainer.max_steps=2")
+    run(command(tmp_path, *overrides, *STEADY, strategy=strategy))
+    # resumed by two processes that do not: the counter of clips is that of one process
+    rest = ("distill.batch_size=2", "trainer.max_steps=4")
+    run(command(tmp_path, *rest, *STEADY, strategy=strategy))
+    found = difference(alone, tmp_path)
+    assert max(found.values()) <= TOLERANCE, found
+    torch.testing.assert_close(losses(alone), losses(tmp_path), atol=TOLERANCE, rtol=TOLERANCE)
+
+
 def test_what_two_processes_saved_one_goes_on_with(alone, command, run, tmp_path):
     """FSDP2's shared-out checkpoint, resumed by one process whose clips come from two workers."""
     first = ("distill.batch_size=2", "trainer.max_steps=2")
