@@ -25,6 +25,11 @@ ROWS = {
     "instantvir_lora_40gb, lean": ["experiment=instantvir_lora_40gb", "vae=lean"],
     "instantvir_lora, lean, 14B": ["experiment=instantvir_lora", "vae=lean", "model=wan14b"],
     "instantvir_lora, wan, 14B": ["experiment=instantvir_lora", "vae=wan", "model=wan14b"],
+    "instantvir_lora, wan, Wan 2.2 5B": [
+        "experiment=instantvir_lora",
+        "vae=wan",
+        "model=wan2_2_5b",
+    ],
 }
 
 
