@@ -29,9 +29,7 @@ if TYPE_CHECKING:
 AHEAD = 4  # blocks that the page has not acknowledged yet
 LIVE_FRAMES = 24  # of a webcam that wait; the oldest make way
 LIVE_RATES = (1, 60)  # frames per second of a webcam
-PATIENCE = (
-    30  # seconds for the first message, a webcam's next frames, and its page's acknowledgement
-)
+PATIENCE = 30  # seconds for the first message, a webcam's frames and its page's acknowledgement
 PAUSE = 600  # seconds that a page may take no block of its clip, which is kept in a file
 
 Result = TypeVar("Result")
