@@ -84,6 +84,13 @@ class KVCache:
             for frame, slot, length in runs
         ]
 
+    def slots(self, num_frames: int) -> Tensor:
+        """The token slots of the next block in the ring, int64 (num_frames * tokens_per_frame,), made
+        on the device."""
+        tokens = torch.arange(self.tokens_per_frame, device=self.keys.device)
+        firsts = [self.slot(self.frames + each) for each in range(num_frames)]
+        return torch.cat([tokens + first * self.tokens_per_frame for first in firsts])
+
     def put(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Write the next block into its slots; returns all keys and values that it attends to."""
         num_frames = key.shape[1] // self.tokens_per_frame

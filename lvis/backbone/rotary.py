@@ -64,7 +64,17 @@ def axis_phases(
 
 
 def rotate(heads: Tensor, phases: Tensor) -> Tensor:
-    """Turn the interleaved channel pairs of `heads` (B, N, heads, head_dim); float32 inside."""
+    """Turn the interleaved channel pairs of `heads` (B, N, heads, head_dim); float32 inside.
+
+    Args:
+        phases: complex (N, 1, head_dim / 2), or the same numbers as real (N, 1, head_dim / 2, 2),
+            for compilers that know no complex ones.
+    """
+    if not phases.is_complex():
+        real, imaginary = heads.float().unflatten(-1, (-1, 2)).unbind(-1)
+        cosine, sine = phases.unbind(-1)
+        turned = (real * cosine - imaginary * sine, real * sine + imaginary * cosine)
+        return torch.stack(turned, dim=-1).flatten(-2).to(heads.dtype)
     # one complex product reads and writes the heads once
     pairs = torch.view_as_complex(heads.float().unflatten(-1, (-1, 2)))
     return torch.view_as_real(pairs * phases).flatten(-2).to(heads.dtype)

@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from lvis.backbone.attention import Attend, BlockCausal, attend_all, attend_self, block_causal
 from lvis.backbone.block import Block
 from lvis.backbone.cache import KVCache
+from lvis.backbone.compiled import CompiledStep
 from lvis.backbone.past import Past
 from lvis.backbone.rotary import rotary_phases
 from lvis.backbone.sequence import SequenceParallel
@@ -69,6 +70,7 @@ class WanTransformer(nn.Module):
         self.gradient_checkpointing = False
         self.causal_attention = "blocks"  # see `block_causal`
         self.sequence: SequenceParallel | None = None  # of the processes that share each clip
+        self.compiled: CompiledStep | None = None  # what `step` runs on a full window
         dim = num_attention_heads * attention_head_dim
         net: Any = WanTransformer3DModel(
             patch_size=self.patch_size,
@@ -275,10 +277,13 @@ class WanTransformer(nn.Module):
                 f"{opened[0]}, {opened[1]}x{opened[2]} tokens and {cache.pattern.block_size} "
                 "latent frames per block; open a cache for this size"
             )
-        layers = range(len(self.net.blocks))
-        attends = [partial(attend_cached, cache, layer) for layer in layers]
-        texts = [(cache.text_keys[layer], cache.text_values[layer]) for layer in layers]
-        velocity = self.run(latents, timestep, cache.frames, attends, texts)
+        if self.compiled is not None and self.compiled.serves(cache, grid[0]):
+            velocity = self.compiled(latents, timestep, cache)
+        else:
+            layers = range(len(self.net.blocks))
+            attends = [partial(attend_cached, cache, layer) for layer in layers]
+            texts = [(cache.text_keys[layer], cache.text_values[layer]) for layer in layers]
+            velocity = self.run(latents, timestep, cache.frames, attends, texts)
         if commit:
             cache.commit(grid[0])
         return velocity

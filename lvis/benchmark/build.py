@@ -10,6 +10,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
+from lvis.backbone.compiled import CompiledStep
 from lvis.benchmark.settings import Settings
 from lvis.errors import UserError
 from lvis.operators import LinearOperator
@@ -43,7 +44,7 @@ def build_solver(cfg: DictConfig, settings: Settings) -> Solver:
         text_len = transformer.text_len or int(cfg.model.text_len)
         solver.embed_text = RandomText(text_len, transformer.text_dim)
     if settings.compile:
-        compile_feed_forward(solver, settings.compile)
+        compile_step(solver, settings.compile)
     return solver
 
 
@@ -63,12 +64,8 @@ def with_random_weights(cfg: DictConfig) -> DictConfig:
     return chosen
 
 
-def compile_feed_forward(solver: Solver, mode: str, backend: str = "inductor") -> None:
-    """torch.compile the feed-forward part of every transformer block; with mode=reduce-overhead
-    they run as CUDA graphs.
-
-    Attention stays eager: its keys lie at another place of the ring in every block, which would
-    be compiled anew each time.
+def compile_step(solver: Solver, mode: str, backend: str = "inductor") -> None:
+    """Compile the transformer's step against a full window, see `CompiledStep`.
 
     Raises:
         UserError: the solver has no transformer.
@@ -78,8 +75,7 @@ def compile_feed_forward(solver: Solver, mode: str, backend: str = "inductor") -
             f"optimise.compile={mode} needs a transformer and solver={solver.name} has none; "
             "leave it out"
         )
-    for block in solver.transformer.net.blocks:
-        block.ffn.compile(mode=mode, backend=backend)
+    solver.transformer.compiled = CompiledStep(solver.transformer, mode, backend)
 
 
 @contextmanager

@@ -34,3 +34,10 @@ def test_scores_depend_on_the_distance_alone(first_frame):
 
     torch.testing.assert_close(scores(first_frame), scores(0), rtol=0, atol=1e-5)
     assert not torch.allclose(scores(0), torch.einsum("bqhd,bkhd->bqk", query, key), atol=1e-2)
+
+
+def test_real_arithmetic_turns_as_complex_does():
+    heads = torch.randn(2, 24, 3, 32, generator=torch.Generator().manual_seed(0))
+    phases = rotary_phases(7, (2, 3, 4), 32)
+    real = torch.view_as_real(phases).contiguous()
+    torch.testing.assert_close(rotate(heads, real), rotate(heads, phases), atol=1e-6, rtol=0)

@@ -7,12 +7,12 @@ import torch
 
 from lvis.backbone import WanTransformer
 from lvis.backbone.attention import attend_all
-from lvis.benchmark.build import attention_backend, compile_feed_forward
+from lvis.benchmark.build import attention_backend, compile_step
 from lvis.errors import UserError
 
 CPU = torch.device("cpu")
-BLOCKS = torch.randn(9, 1, 16, 3, 4, 4, generator=torch.Generator().manual_seed(1))
-LAYERS = 10  # more than torch._dynamo's limit of 8 compilations of one function
+BLOCKS = torch.randn(24, 1, 16, 3, 4, 4, generator=torch.Generator().manual_seed(1))
+LAYERS = 4
 
 
 @pytest.fixture
@@ -37,25 +37,38 @@ def steps(transformer, cache, blocks):
     return [transformer.step(block, torch.full((1,), 522.0), cache) for block in blocks]
 
 
-def opened(transformer):
-    return transformer.open_cache(1, (4, 4), torch.ones(1, 4, 8), window=6)
+def opened(transformer, sink=0):
+    return transformer.open_cache(1, (4, 4), torch.ones(1, 4, 8), window=9, sink=sink)
 
 
-def test_compiled_blocks_are_the_same_and_none_after_the_first_compiles_again(transformer):
+@pytest.mark.parametrize("sink", [0, 3])
+def test_a_compiled_step_is_the_same_and_one_graph_for_all_blocks(transformer, sink):
+    expected = steps(transformer, opened(transformer, sink), BLOCKS)
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    compile_step(SimpleNamespace(transformer=transformer), "default", backend="eager")
+    with torch._dynamo.config.patch(fail_on_recompile_limit_hit=True):
+        found = steps(transformer, opened(transformer, sink), BLOCKS)
+        # another stream, and a last block that is short
+        cache = opened(transformer, sink)
+        again = steps(transformer, cache, BLOCKS)
+        short = steps(transformer, cache, BLOCKS[:1, :, :, :2])
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
+    assert not torch._dynamo.utils.counters["graph_break"]
+    assert short[0].shape[2] == 2
+    for one, other, third in zip(found, expected, again, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=0)
+        assert torch.equal(one, third)
+
+
+@pytest.mark.slow
+def test_a_step_compiled_by_inductor_is_one_graph_too(transformer):
     expected = steps(transformer, opened(transformer), BLOCKS)
     torch._dynamo.reset()
-    compile_feed_forward(SimpleNamespace(transformer=transformer), "default", backend="eager")
-    cache = opened(transformer)
-    strict = {"fail_on_recompile_limit_hit": True}
-    with torch._dynamo.config.patch(**strict):
-        found = steps(transformer, cache, BLOCKS[:3])
-        compiled = torch._dynamo.utils.counters["stats"]["unique_graphs"]
-        assert compiled
-        # the ring is full, and each block lies at another place of it
-        with torch._dynamo.config.patch(error_on_recompile=True):
-            found += steps(transformer, cache, BLOCKS[3:])
-    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == compiled
-    assert not torch._dynamo.utils.counters["graph_break"]
+    torch._dynamo.utils.counters.clear()
+    compile_step(SimpleNamespace(transformer=transformer), "default")
+    found = steps(transformer, opened(transformer), BLOCKS)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=0)
 
