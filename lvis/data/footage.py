@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 from lvis.data.camera import draw_move, film
 from lvis.data.footage_files import LONG, MediaFile, find_footage, held_out_names, read_window
 from lvis.data.frames import read_image
+from lvis.data.resumable import require_least
 from lvis.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -28,7 +29,7 @@ class Footage(Dataset[dict[str, Any]]):
     A draw picks videos or photographs (`photographs`), then a source with a weight that is the square root
     of its number of files, then a file of it, a place, a time and a flip. A share `native` of the clips are
     crops at the file's own sharpness, the others are shrunk by up to `max_shrink` with an area average. Photographs
-    are filmed by a moving camera (`lvis.data.camera`). The clip of a (seed, step, index) is always the same
+    are filmed by a moving camera (`lvis.data.camera`). The clip of a (seed, number) is always the same
     one for the same files, whatever was drawn before.
 
     Decoded files stay in memory, uint8, while they fit `cache_mb`; of the others only the frames
@@ -37,7 +38,7 @@ class Footage(Dataset[dict[str, Any]]):
     Args:
         folder: Searched at any depth (`find_footage`).
         size: Height and width of a clip in pixels, 16 or more each. Smaller files are passed over.
-        frames: Frames per clip, T; `clip` can ask for others.
+        frames: Frames per clip, T.
         seed: Of every draw.
         split: `train`, or `val`: the files that are held out, in turn, videos only where there are any.
         photographs: Share of the clips that are camera moves over photographs, 0 to 1.
@@ -75,7 +76,16 @@ class Footage(Dataset[dict[str, Any]]):
         cache_mb: float = 2048,
         files: Sequence[MediaFile] | None = None,
     ) -> None:
-        _check(size, frames, seed, split, short, max_shrink, cache_mb)
+        if len(size) != 2 or min(size) < SMALLEST_SIDE:
+            raise UserError(
+                f"data.size is {list(size)}: give height and width, {SMALLEST_SIDE} pixels or more each."
+            )
+        if split not in SPLITS:
+            raise UserError(f"split is {split!r}: use one of {', '.join(SPLITS)}.")
+        if short not in SHORT:
+            raise UserError(f"data.short is {short!r}: use one of {', '.join(SHORT)}.")
+        require_least(frames=(frames, 1), seed=(seed, 0))
+        require_least(max_shrink=(max_shrink, 1), cache_mb=(cache_mb, 0))
         for name, share in (
             ("photographs", photographs),
             ("native", native),
@@ -94,49 +104,24 @@ class Footage(Dataset[dict[str, Any]]):
         self._mine = self._of_split(held_out, hold_out)
         self._draws = self._tables(photographs)
 
-    def clip(
-        self,
-        step: int,
-        index: int = 0,
-        *,
-        frames: int | None = None,
-        size: Sequence[int] | None = None,
-    ) -> torch.Tensor:
-        """The clip of (step, index): float32 (3, T, H, W) in [-1, 1].
-
-        `frames` and `size` are for this call only; of another size, another clip.
+    def pixels(self, number: int) -> tuple[MediaFile, np.ndarray]:
+        """The file of clip `number` and the clip from it, uint8 (T, H, W, 3).
 
         Raises:
-            UserError: a file cannot be decoded, or none fits the size and the frames asked for here.
+            UserError: a file cannot be decoded.
         """
-        video = torch.from_numpy(self.pixels(step, index, frames=frames, size=size)[1])
-        return video.permute(3, 0, 1, 2).float().div_(127.5).sub_(1)
-
-    def pixels(
-        self,
-        step: int,
-        index: int = 0,
-        *,
-        frames: int | None = None,
-        size: Sequence[int] | None = None,
-    ) -> tuple[MediaFile, np.ndarray]:
-        """The file of (step, index) and the clip from it, uint8 (T, H, W, 3)."""
-        if step < 0 or index < 0:
-            raise UserError(f"step and index are {step} and {index}: neither may be negative.")
-        frames = self.frames if frames is None else frames
-        shape = self.size if size is None else (int(size[0]), int(size[1]))
-        _check(shape, frames)
-        key = (SPLITS.index(self.split), step, index)
+        # the last key is of an earlier version: it keeps the draws what they were
+        key = (SPLITS.index(self.split), number, 0)
         rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=key))
-        file = self._draw(rng, step, index, frames, shape)
-        most = min(file.height / shape[0], file.width / shape[1], self.max_shrink)
+        file = self._draw(rng, number)
+        most = min(file.height / self.size[0], file.width / self.size[1], self.max_shrink)
         shrink = 1.0 if rng.random() < self.native else float(np.exp(rng.uniform(0, np.log(most))))
         flipped = rng.random() < self.flip
         if file.is_photograph:
-            motion = draw_move(rng, frames, shape)
-            video = film(rng, self._photograph(file), motion, shape, shrink)
+            motion = draw_move(rng, self.frames, self.size)
+            video = film(rng, self._photograph(file), motion, self.size, shrink)
         else:
-            video = self._cut(rng, file, frames, shape, shrink)
+            video = self._cut(rng, file, shrink)
         return file, np.ascontiguousarray(video[:, :, ::-1]) if flipped else video
 
     def __len__(self) -> int:
@@ -157,13 +142,10 @@ class Footage(Dataset[dict[str, Any]]):
         moving = [file for file in kept if not file.is_photograph and self._fits(file)]
         return sorted(moving or kept, key=lambda file: file.digest)
 
-    def _fits(
-        self, file: MediaFile, frames: int | None = None, size: tuple[int, int] | None = None
-    ) -> bool:
-        frames, size = frames or self.frames, size or self.size
-        least = (frames + 1) // 2 if self.short == "mirror" else frames
+    def _fits(self, file: MediaFile) -> bool:
+        least = (self.frames + 1) // 2 if self.short == "mirror" else self.frames
         long_enough = file.is_photograph or file.frames >= least
-        return long_enough and file.height >= size[0] and file.width >= size[1]
+        return long_enough and file.height >= self.size[0] and file.width >= self.size[1]
 
     def _tables(self, photographs: float) -> list[tuple[float, list[list[MediaFile]], np.ndarray]]:
         """Of each kind: its share, its files by source, the sources' probabilities."""
@@ -191,39 +173,22 @@ class Footage(Dataset[dict[str, Any]]):
             f"has {longest} frames; lower data.size or data.frames, use data.short=mirror, or add files"
         )
 
-    def _draw(
-        self, rng: np.random.Generator, step: int, index: int, frames: int, size: tuple[int, int]
-    ) -> MediaFile:
+    def _draw(self, rng: np.random.Generator, number: int) -> MediaFile:
         if self.split == "val":
-            fitting = [file for file in self._mine if self._fits(file, frames, size)]
-            if not fitting:
-                raise UserError(self._nothing_fits())
-            return fitting[(step + index) % len(fitting)]
+            fitting = [file for file in self._mine if self._fits(file)]
+            return fitting[number % len(fitting)]
         shares = np.array([share for share, _, _ in self._draws])
-        for _ in range(100):
-            _, groups, weights = self._draws[rng.choice(len(shares), p=shares / shares.sum())]
-            group = groups[rng.choice(len(groups), p=weights)]
-            file = group[rng.integers(len(group))]
-            if self._fits(file, frames, size):
-                return file
-        raise UserError(
-            f"almost no file of data.folder={self.folder} holds {frames} frames of {size[1]}x{size[0]}; "
-            "ask for fewer or smaller ones"
-        )
+        _, groups, weights = self._draws[rng.choice(len(shares), p=shares / shares.sum())]
+        group = groups[rng.choice(len(groups), p=weights)]
+        return group[rng.integers(len(group))]
 
     def _photograph(self, file: MediaFile) -> np.ndarray:
         kept = self._kept.get(file.name)
         return self._keep(file, read_image(file.path)) if kept is None else kept
 
-    def _cut(
-        self,
-        rng: np.random.Generator,
-        file: MediaFile,
-        frames: int,
-        size: tuple[int, int],
-        shrink: float,
-    ) -> np.ndarray:
+    def _cut(self, rng: np.random.Generator, file: MediaFile, shrink: float) -> np.ndarray:
         """A crop of a video, uint8 (T, h, w, 3)."""
+        frames, size = self.frames, self.size
         height = min(round(size[0] * shrink), file.height)
         width = min(round(size[1] * shrink), file.width)
         top = int(rng.integers(file.height - height + 1))
@@ -258,30 +223,3 @@ def back_and_forth(frames: int, there_are: int) -> np.ndarray:
     period = max(2 * (there_are - 1), 1)
     phase = np.arange(frames) % period
     return np.minimum(phase, period - phase) if there_are > 1 else np.zeros(frames, int)
-
-
-def _check(
-    size: Sequence[int],
-    frames: int,
-    seed: int = 0,
-    split: str = "train",
-    short: str = "mirror",
-    max_shrink: float = 1.0,
-    cache_mb: float = 0.0,
-) -> None:
-    if len(size) != 2 or min(size) < SMALLEST_SIDE:
-        raise UserError(
-            f"data.size is {list(size)}: give height and width, {SMALLEST_SIDE} pixels or more each."
-        )
-    if split not in SPLITS:
-        raise UserError(f"split is {split!r}: use one of {', '.join(SPLITS)}.")
-    if short not in SHORT:
-        raise UserError(f"data.short is {short!r}: use one of {', '.join(SHORT)}.")
-    for name, value, least in (
-        ("frames", frames, 1),
-        ("seed", seed, 0),
-        ("max_shrink", max_shrink, 1),
-        ("cache_mb", cache_mb, 0),
-    ):
-        if value < least:
-            raise UserError(f"data.{name} is {value}: use {least} or more.")

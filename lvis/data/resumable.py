@@ -6,7 +6,7 @@ from lvis.data.steps import Steps
 from lvis.errors import UserError
 
 
-def require_least(**counts: tuple[int, int]) -> None:
+def require_least(**counts: tuple[float, float]) -> None:
     """Raises UserError for the first of the keys of `data` whose value is below its least; both are given."""
     for name, (value, least) in counts.items():
         if value < least:

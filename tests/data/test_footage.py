@@ -48,14 +48,14 @@ def folder(tmp_path_factory):
 
 def test_a_clip_depends_on_seed_and_step_and_not_on_what_is_in_memory(folder):
     kept, decoded = Footage(str(folder), SIZE, 9, 3), Footage(str(folder), SIZE, 9, 3, cache_mb=0)
-    backwards = [kept.clip(step, 1) for step in reversed(range(12))][::-1]
+    backwards = [kept[step]["video"] for step in reversed(range(12))][::-1]
     assert kept._kept and not decoded._kept
     for step, clip in enumerate(backwards):
         assert clip.shape == (3, 9, *SIZE) and clip.dtype == torch.float32
         assert clip.min() >= -1 and clip.max() <= 1
-        assert torch.equal(clip, decoded.clip(step, 1))
+        assert torch.equal(clip, decoded[step]["video"])
     assert not torch.equal(backwards[0], backwards[1])
-    assert not torch.equal(backwards[0], Footage(str(folder), SIZE, 9, 4).clip(0, 1))
+    assert not torch.equal(backwards[0], Footage(str(folder), SIZE, 9, 4)[0]["video"])
 
 
 def test_native_crops_are_the_files_own_pixels_and_shrunk_ones_their_means(folder):
@@ -109,13 +109,12 @@ def test_evaluation_folders_are_passed_over_and_captions_found(folder):
 def test_short_videos_are_played_back_and_forth_or_passed_over(folder):
     assert back_and_forth(7, 3).tolist() == [0, 1, 2, 1, 0, 1, 2]
     mirrored = Footage(str(folder), SIZE, 33, photographs=0, held_out=0)
-    clip = mirrored.clip(0)
+    clip = mirrored[0]["video"]
     assert torch.equal(clip[:, 18], clip[:, 20]) and not torch.equal(clip[:, 18], clip[:, 19])
     with pytest.raises(UserError, match="the longest video has 20 frames"):
         Footage(str(folder), SIZE, 33, photographs=0, held_out=0, short="skip")
     with pytest.raises(UserError, match="the longest video has 20 frames"):
         Footage(str(folder), SIZE, 65, photographs=0, held_out=0)
-    assert Footage(str(folder), SIZE, 9, held_out=0).clip(0, frames=17).shape[1] == 17
 
 
 def test_a_camera_that_moves_by_whole_pixels_copies_the_photograph():
