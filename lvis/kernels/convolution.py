@@ -3,7 +3,8 @@
 cuDNN's depthwise conv3d has been reported as slow as a dense one (pytorch#110885), and its bfloat16
 conv3d many times slower than matrix products at some shapes; neither is known before it is timed on
 the card at hand. So the faster form of each shape is found at its first use outside autograd, unless
-`set_form` says which. Under autograd, and where nothing can be timed, it is conv3d.
+`set_form` says which; for that moment it needs the memory of the taps, three times the input.
+Under autograd, and where nothing can be timed, it is conv3d.
 
 Legend: B batch, C channels, t frames out, h w sides; past frames are part of the input.
 """

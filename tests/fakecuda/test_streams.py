@@ -69,7 +69,9 @@ def test_a_stream_on_a_gpu(case):
 def test_a_stream_of_full_size(case, most):
     recorder, blocks = run(CASES[case], (480, 832), 9, "wan1_3b")
     check(recorder, blocks)
-    assert max(block.peak for block in blocks) < most * 2**30
+    assert max(block.peak for block in blocks[2:]) < most * 2**30
+    # the first blocks also time convolutions in the form that needs more memory
+    assert max(block.peak for block in blocks) < (most + 3) * 2**30
 
 
 def test_a_mixed_device_and_a_sync_are_seen():
