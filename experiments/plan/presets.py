@@ -1,6 +1,7 @@
 """Every preset of the paper's training on eight GPUs of 80 GB and on one, planned: presets.json and presets.md.
 
-python experiments/plan/presets.py [PRESET ...]      about a minute each on one CPU core; nothing is loaded
+python experiments/plan/presets.py [PRESET ...]      about a minute each on one CPU core; nothing is loaded. Without
+presets: those that presets.json lacks.
 """
 
 import json
@@ -34,11 +35,11 @@ ROWS = {
 
 
 def commands(name: str) -> dict[int, list[str]]:
-    """The preset as it is, and on the other number of GPUs with the same clips per step."""
+    """By number of GPUs: the preset as it is; the paper's also on one, the largest model's also on eight."""
     words = [*ROWS[name], "task=inpaint"]
-    if "lora" in name:
+    if "14B" in name:
         return {1: words, 8: [*words, *SHARE]}
-    return {8: words, 1: [*words, "trainer=gpu"]}
+    return {1: words} if "lora" in name else {8: words, 1: [*words, "trainer=gpu"]}
 
 
 def row(name: str, devices: int, words: list[str]) -> dict[str, object]:
@@ -81,8 +82,11 @@ def table(rows: list[dict]) -> str:
 def main() -> None:
     path = HERE / "presets.json"
     rows = json.loads(path.read_text()) if path.exists() else []
+    there = {(one["preset"], one["devices"]) for one in rows}
     for name in sys.argv[1:] or ROWS:
         for devices, words in commands(name).items():
+            if not sys.argv[1:] and (name, devices) in there:
+                continue
             rows = [one for one in rows if (one["preset"], one["devices"]) != (name, devices)]
             try:
                 rows.append(row(name, devices, words))
