@@ -17,3 +17,4 @@ for folder in "$made"/*; do
     cp "$folder"/* "experiments/plan/$(basename "$folder")/"
 done
 rm -r "$made"
+PYTHONPATH=. "$python" experiments/plan/presets.py

@@ -79,6 +79,16 @@ def test_the_papers_batch_fits_80_gb_with_a_tenth_to_spare(vae):
     assert plan(cfg)["memory"]["peak_bytes"] < 72 * GB
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("preset", "vae", "most"),
+    [("instantvir_lora", "lean", 72), ("instantvir_lora", "wan", 72), ("instantvir_lora_40gb", "lean", 36)],
+)  # fmt: skip
+def test_the_presets_with_adapters_fit_their_gpu_with_a_tenth_to_spare(preset, vae, most):
+    cfg = compose("plan", [f"experiment={preset}", "task=inpaint", f"vae={vae}"])
+    assert plan(cfg)["memory"]["peak_bytes"] < most * GB
+
+
 def test_a_preset_by_name_is_the_training_of_its_task_and_vae():
     chosen, named = (
         compose("train", [*words, "data.folder=x", "output=x"])
