@@ -82,7 +82,7 @@ def share_clips(nets: Sequence[WanTransformer], processes: int) -> None:
     rank = distributed.get_rank()
     for first in range(0, world, processes):
         members = list(range(first, first + processes))
-        group = distributed.new_group(members)
+        group: Any = distributed.new_group(members)  # a marker for those that are not in it
         if rank in members:
             for net in nets:
                 net.sequence = SequenceParallel(group)
