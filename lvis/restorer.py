@@ -55,7 +55,7 @@ class Restorer:
     @classmethod
     def from_pretrained(
         cls,
-        model: str = "tiny",
+        model: str = "small",
         task: str = "deblur",
         solver: str = "student",
         *,

@@ -101,11 +101,11 @@ def test_settings_overrides_and_an_operator_of_one_s_own(clip):
     [
         (
             {"model": "huge"},
-            "model='huge' is not known; use one of tiny, wan14b, wan1_3b, wan2_2_5b",
+            "model='huge' is not known; use one of small, tiny, wan14b, wan1_3b, wan2_2_5b",
         ),
         ({"task": "colour"}, "task='colour' is not known"),
         ({"solver": "pinv", "strength_of_ten": 1}, "has no key strength_of_ten"),
-        ({"task": "denoise"}, "no lean student for task=denoise"),
+        ({"model": "tiny", "task": "denoise"}, "no lean student for task=denoise"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_sentence(arguments, message):

@@ -16,7 +16,8 @@ from lvis.errors import UserError
 from lvis.operators import LinearOperator
 from lvis.restorer import Restorer
 from lvis.solvers.blocks import block_frames
-from real.measurements import Cell
+from lvis.solvers.consistency import LOSSY
+from real.measurements import H264, Cell
 
 ROOT = Path(__file__).resolve().parents[2]
 TV_WEIGHTS = Path(__file__).with_name("tv_weights.json")
@@ -77,6 +78,9 @@ def _restorer(method: str, cell: Cell, overrides: tuple[str, ...]) -> Restorer:
         if "rcond" in keys.task.operator and cell.noise_std:
             # what conf/task advises for a noise: the fair A^+ y
             chosen.append(f"task.operator.rcond={max(0.01, 2 * cell.noise_std)}")
+    elif cell.noise == H264:
+        # what lvis.restore takes for a lossy file
+        chosen.append(f"floor={LOSSY}")
     return Restorer.from_pretrained(
         task=cell.task, solver=method, device="cpu", overrides=[*chosen, *overrides]
     )

@@ -213,10 +213,8 @@ def _parameters(operator: Any, prefix: str = "") -> Any:
 
 
 def _strength(config: DictConfig) -> Parameter | None:
-    solver = OmegaConf.to_container(config.solver, resolve=False)
-    assert isinstance(solver, dict)
     for key, least in _STRENGTHS.items():
-        if isinstance(value := solver.get(key), int | float):
+        if isinstance(value := config.solver.get(key), int | float):
             label = "strength" if key == "strength" else f"strength ({key})"
             return Parameter(key, label, least, 1.0, False, float(value))
     return None

@@ -27,7 +27,10 @@ def is_downsampling(operator: LinearOperator) -> bool:
 
 def is_mean_over_frames(operator: LinearOperator) -> bool:
     """A mean over frames that leaves each frame's pixels apart."""
-    return isinstance(operator, Separable) and operator.axes[1:] == (None, None)
+    if not isinstance(operator, Separable):
+        return False
+    _, *sides = operator.axes
+    return not any(sides)
 
 
 def ill_conditioned(operator: LinearOperator) -> bool:
@@ -54,7 +57,11 @@ def half_quadratic(
     gain = GAIN_WITH_PAST if has_past else GAIN
     video = start
     measurement = measurement.to(video)
-    for tau in TAUS:
-        video = without_noise(video.clamp(-1.2, 1.2), tau)
+    for at, tau in enumerate(TAUS):
+        # one grid of blocks per step, another one in the next, and four only in the last: 0.1 dB for time
+        last = at == len(TAUS) - 1
+        shift = 0 if last else 4 * (at % 2)
+        shifted = video.clamp(-1.2, 1.2).roll((shift, shift), (3, 4))
+        video = without_noise(shifted, tau, step=4 if last else 8).roll((-shift, -shift), (3, 4))
         video = operator.prox(video, measurement, gain * (tau / noise) ** 2)
     return without_noise(video, min(MOST_POLISH, POLISH * noise))

