@@ -21,8 +21,10 @@ POLISH, MOST_POLISH = 2.0, 0.07
 
 def is_downsampling(operator: LinearOperator) -> bool:
     """Downsampling of single frames, and nothing else."""
-    alone = isinstance(operator, Separable) and operator.axes[0] is None
-    return alone and isinstance(operator.axes[2], Downsample)
+    if not isinstance(operator, Separable):
+        return False
+    time, _, columns = operator.axes
+    return time is None and isinstance(columns, Downsample)
 
 
 def is_mean_over_frames(operator: LinearOperator) -> bool:

@@ -68,6 +68,8 @@ def _shrunk(video: Tensor, sigma: float, step: int) -> Tensor:
     basis = _basis().to(video)
     blocks = basis @ F.unfold(padded, SIDE, stride=step)
     kept = blocks.abs() > THRESHOLD * sigma
+    # the mean of a block is its surest coefficient; without it, faint colours of large areas turn grey
+    kept.view(batch * channels, frames, *kept.shape[1:])[:, 0, 0] = True
     blocks = basis.mT @ (blocks * kept)
     # blocks of few coefficients are the surer ones
     weight = kept.sum(dim=1, keepdim=True).clamp_min(1).to(video).reciprocal()

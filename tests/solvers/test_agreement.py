@@ -161,6 +161,14 @@ def test_shrinkage_takes_noise_and_leaves_clean_video():
     assert psnr(without_noise(x, 0.002), x) > 50
 
 
+def test_shrinkage_keeps_a_faint_colour_at_any_strength():
+    """At 0.4, the first step of the half-quadratic splitting, 0.05 of colour is far below the threshold."""
+    video = torch.zeros(1, 3, 5, 32, 32)
+    video[:, 1] = 0.05
+    for step in (4, 8):
+        assert torch.allclose(without_noise(video, 0.4, step), video, atol=1e-5)
+
+
 @pytest.mark.parametrize("size", [(8, 8), (9, 13), (31, 50)])
 def test_shrinkage_keeps_any_size_and_a_constant(size):
     video = torch.full((2, 3, 5, *size), 0.3)
