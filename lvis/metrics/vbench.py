@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lvis.cli import values
 from lvis.metrics.errors import Unmeasured
 
 WORKER = Path(__file__).with_name("vbench_worker.py")
@@ -43,7 +44,8 @@ class VBench:
 
     def __init__(self, node: Mapping[str, Any]) -> None:
         self._python = node.get("python")
-        self._cache = Path(node.get("cache") or Path.home() / ".cache" / "vbench").expanduser()
+        cache = values.optional_path("metric_weights.vbench.cache", node.get("cache"))
+        self._cache = Path(cache or Path.home() / ".cache" / "vbench").expanduser()
 
     def check(self, dimensions: Sequence[str]) -> dict[str, str]:
         """Dimension -> why it cannot be measured; empty where all can."""

@@ -19,9 +19,9 @@ FEWEST = 4
 def estimated_blur(video: Tensor, floor: float) -> float | None:
     """sigma in pixels of the Gaussian blur of (1, 3, T, H, W), 0 for none; None where too little shows.
 
-    log P(f) = c - SLOPE log f - (2 pi sigma f)^2 is fitted over rings of frequency. On held-out
-    clips the answer is within 10 % for sigma 1 to 5 (docs/deviations/consistency.md). Sharp video
-    gives about 0.5, the blur of its camera.
+    log P(f) = c - SLOPE log f - (2 pi sigma f)^2 is fitted over rings of frequency. How near it
+    comes on held-out clips: docs/deviations/consistency.md. Sharp video gives about 0.5, the blur
+    of its camera.
 
     Args:
         floor: least noise of the video, a standard deviation.

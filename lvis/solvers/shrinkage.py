@@ -62,23 +62,43 @@ def _shrunk(video: Tensor, sigma: float, step: int) -> Tensor:
     spectrum = torch.einsum("st,bcthw->bcshw", time, video)
     images = spectrum.reshape(-1, 1, height, width)
     # every pixel is in the same number of blocks, and the sides divide by the step
-    below, right = (-(side - SIDE) % step for side in (height, width))
-    padding = (SIDE - step, SIDE - step + right, SIDE - step, SIDE - step + below)
-    padded = F.pad(images, padding, mode="reflect")
-    basis = _basis().to(video)
-    blocks = basis @ F.unfold(padded, SIDE, stride=step)
-    kept = blocks.abs() > THRESHOLD * sigma
-    # the mean of a block is its surest coefficient; without it, faint colours of large areas turn grey
-    kept.view(batch * channels, frames, *kept.shape[1:])[:, 0, 0] = True
-    blocks = basis.mT @ (blocks * kept)
-    # blocks of few coefficients are the surer ones
-    weight = kept.sum(dim=1, keepdim=True).clamp_min(1).to(video).reciprocal()
-    size = (padded.shape[2], padded.shape[3])
-    total = F.fold(blocks * weight, size, SIDE, stride=step)
-    weights = F.fold(weight.expand(-1, SIDE * SIDE, -1), size, SIDE, stride=step)
-    result = (total / weights)[:, :, padding[2] :, padding[0] :][:, :, :height, :width]
+    below, right = (-side % step for side in (height, width))
+    margin = SIDE - step
+    padding = (margin, margin + right, margin, margin + below)
+    padded = F.pad(images, padding, mode="reflect")[:, 0]
+    total, weights = torch.zeros_like(padded), torch.zeros_like(padded)
+    # blocks that begin `step` pixels apart are as many grids of blocks side by side
+    for top in range(0, SIDE, step):
+        for left in range(0, SIDE, step):
+            rows = (padded.shape[1] - top) // SIDE
+            columns = (padded.shape[2] - left) // SIDE
+            part = (..., slice(top, top + rows * SIDE), slice(left, left + columns * SIDE))
+            kept, weight = _thresholded(padded[part], sigma, frames)
+            total[part] += kept
+            weights[part] += weight
+    result = (total / weights)[:, padding[2] :, padding[0] :][:, :height, :width]
     spectrum = result.reshape(batch, channels, frames, height, width)
     return torch.einsum("st,bcshw->bcthw", time, spectrum)
+
+
+def _thresholded(images: Tensor, sigma: float, frames: int) -> tuple[Tensor, Tensor]:
+    """Blocks side by side in (N, H, W), thresholded and weighted, and the weights."""
+    count, height, width = images.shape
+    cosines = _cosines(SIDE).to(images)
+    # (N, rows of blocks, columns of blocks, 8, 8)
+    blocks = images.view(count, height // SIDE, SIDE, width // SIDE, SIDE).transpose(2, 3)
+    blocks = cosines @ blocks @ cosines.mT
+    kept = blocks.abs() > THRESHOLD * sigma
+    # the mean of a block is its surest coefficient; without it, faint colours of large areas turn grey
+    kept.view(-1, frames, *kept.shape[1:])[:, 0, ..., 0, 0] = True
+    # blocks of few coefficients are the surer ones
+    weight = kept.sum(dim=(3, 4), keepdim=True).clamp_min(1).to(images).reciprocal()
+    blocks = (cosines.mT @ (blocks * kept) @ cosines) * weight
+    shape = (count, height, width)
+    return (
+        blocks.transpose(2, 3).reshape(shape),
+        weight.expand_as(blocks).transpose(2, 3).reshape(shape),
+    )
 
 
 @lru_cache(maxsize=8)
