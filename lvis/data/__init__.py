@@ -1,5 +1,7 @@
 """Synthetic clips, footage, video files and pipes, shards, webdataset, and the DataModules that feed training."""
 
+import gc
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +24,10 @@ __all__ = [
     "WebDatasetModule",
     "synthetic_clip",
 ]
+
+# PyAV's scaler has threads that a forked child lacks: a frame that is garbage when a loader's worker is
+# forked would make the worker wait for them for ever when it collects it
+os.register_at_fork(before=gc.collect)
 
 _MODULES = {
     "Footage": "lvis.data.footage",
