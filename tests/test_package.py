@@ -72,4 +72,4 @@ sys.argv = ["lvis-train", "--config-dir", "mine", "experiment=short", "hydra.run
 lvis.cli.config.entry("train")(lambda cfg: print(cfg.trainer.max_steps, cfg.trainer.save_every))()
 """
     lines = python(unpacked, tmp_path, code)
-    assert lines == [str(unpacked / "lvis" / "conf"), "tiny", "inpaint", "outputs/demo", "7 100"]
+    assert lines == [str(unpacked / "lvis" / "conf"), "small", "inpaint", "outputs/demo", "7 100"]

@@ -79,7 +79,7 @@ def signal_to_one_rank(weights: Path, folder: Path, kind: str = "term") -> Outco
     assert ended.status == EXIT_REQUEUE, (ended.status, ended.said[-2000:])
     saved = t.newest(output).counters["step"]
     assert saved in (3, 4), saved
-    begun = _continue(weights, output, strategy="ddp")
+    begun = _continue(weights, output, t.FAULTY, strategy="ddp")
     assert t.same_tensors(output, expected)
     return Outcome(
         f"both saved at step {saved} and ended with status {ended.status}", saved - begun
@@ -147,7 +147,7 @@ def disk_full_to_the_end(weights: Path, folder: Path) -> Outcome:
     sentence = t.last_sentence(ended.said)
     assert ended.status == USER_ERROR and "cannot write" in sentence, (ended.status, ended.said)
     assert t.newest(output).counters["step"] == 2
-    begun = _continue(weights, output)
+    begun = _continue(weights, output, t.FAULTY)
     assert t.same_tensors(output, expected)
     return Outcome("ended with status 2 and one sentence; continued when there was room", 6 - begun)
 

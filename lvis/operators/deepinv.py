@@ -118,7 +118,9 @@ class DeepinvOperator(LinearOperator):
 
     def video_shape(self, y_shape: torch.Size | tuple[int, ...]) -> torch.Size:
         with torch.no_grad():
-            return self.adjoint(torch.zeros(y_shape, device=self._device())).shape
+            buffers = (b for b in self.physics.buffers() if b.is_floating_point())
+            like = next(buffers, torch.zeros(()))
+            return self.adjoint(like.new_zeros(y_shape)).shape
 
     def _fold(self, video: Tensor) -> Tensor:
         """(B, C, T, H, W) -> (B T, C, H, W) with `per_frame`."""

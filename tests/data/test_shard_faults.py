@@ -148,8 +148,9 @@ def altered(members, **metadata):
 
 def damaged_in_the_middle(members):
     video = bytearray(encode(99, noise=99))
-    middle = len(video) // 2
-    video[middle : middle + 200] = bytes(200)
+    # from within the first frame to the middle: of less, x264's bytes decide whether it decodes
+    first, middle = 64, len(video) // 2
+    video[first:middle] = bytes(middle - first)
     return members | {"mp4": bytes(video)}
 
 

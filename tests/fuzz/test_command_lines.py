@@ -69,7 +69,7 @@ def drawn(rng: random.Random, keys: dict[str, Any]) -> list[str]:
 @pytest.fixture(scope="module")
 def media(tmp_path_factory) -> Path:
     import numpy as np
-    from test_files import write_rows
+    from test_damaged_files import write_rows
     from test_media import FRAMES, HEIGHT, WIDTH, write
 
     folder = tmp_path_factory.mktemp("media")
