@@ -26,6 +26,7 @@ from lvis.train.command import train
 class DemoKeys(Keys):
     output: str
     tasks: list[str]
+    bundled: list[str]
     seed: CountOrNone
 
 
@@ -71,12 +72,13 @@ def demo(cfg: DictConfig) -> Path:
     groups = [f"vae={cfg.vae}", *overrides]
     for task in cfg.tasks:
         say(f"{task}: measure, restore and score {len(clips)} clips")
-        evaluate(composed("evaluate", [f"task={task}", *groups], about | {"label": "bundled"}))
+        words = [f"task={task}", f"vae={cfg.vae}", *cfg.bundled, *overrides]
+        evaluate(composed("evaluate", words, about | {"label": "bundled"}))
     if cfg.training.steps:
         student = trained(cfg, folder / "training", groups)
         about |= {"label": f"{cfg.training.steps} steps", "solver.weights": str(student)}
         evaluate(composed("evaluate", [f"task={cfg.training.task}", *groups], about))
-    title = "Videos restored from their measurements, by tiny models"
+    title = "Videos restored from their measurements, by bundled models"
     found = {"results": str(folder / "evaluate"), "output": str(folder), "title": title}
     path = report(composed("report", [], found))
     say(f"the demo took {time.perf_counter() - began:.0f} s; open {path.resolve()}")
