@@ -52,13 +52,15 @@ class UntilLost:
                     heeding = False
                 yield batch
         except Exception as error:
-            yield {LOST: reason_of(error)}
+            yield {LOST: reason_of(error, workers=getattr(self.loader, "num_workers", 0))}
 
 
-def reason_of(error: Exception) -> str:
-    """One sentence for what a loader raised, in this process or in a worker."""
+def reason_of(error: Exception, workers: int = 0) -> str:
+    """One sentence for what a loader with `workers` processes raised, in this process or in a worker."""
     text = str(error).strip()
-    if "DataLoader worker" in text and not text.startswith("Caught "):
+    if not text.startswith("Caught ") and (
+        "DataLoader worker" in text or (workers and _of_the_connection(error))
+    ):
         return (
             "a process that makes clips is gone (killed, or out of memory): lower data.num_workers "
             "if memory was short"
@@ -73,4 +75,11 @@ def reason_of(error: Exception) -> str:
         return text
     return of_the_machine(error) or (
         f"the clips cannot be made ({type(error).__name__}: {' '.join(text.split())})"
+    )
+
+
+def _of_the_connection(error: Exception) -> bool:
+    """Whether a worker died while its batch was being fetched: the socket breaks before DataLoader notices."""
+    return isinstance(error, ConnectionError | EOFError) or (
+        isinstance(error, FileNotFoundError) and error.filename is None
     )
