@@ -26,7 +26,8 @@ class DyingWhileFetched(DataLoader):
 
 
 @pytest.mark.parametrize(
-    "error", [ConnectionResetError(104, "Connection reset by peer"), EOFError(), FileNotFoundError(2, "no")]
+    "error",
+    [ConnectionResetError(104, "Connection reset by peer"), EOFError(), FileNotFoundError(2, "no")],
 )
 def test_a_worker_that_dies_while_its_batch_is_fetched_is_named_as_such(error):
     loader = DyingWhileFetched(Numbers(), num_workers=2)
