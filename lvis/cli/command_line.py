@@ -16,6 +16,8 @@ from lvis.errors import UserError
 _ANY_KIND = ("devices",)
 # numbers that also take "auto": lvis.restore estimates them from the measurement
 _ESTIMATED = ("noise_std", "sigma")
+# keys of before, and what stands for them now
+_REPLACED = dict.fromkeys(("final_correction", "correct_result"), "consistency=prox")
 
 
 def overrides_of(arguments: list[str]) -> list[Override]:
@@ -89,6 +91,8 @@ def _unknown_key(text: str, cause: ConfigAttributeError | ConfigKeyError) -> str
     prefix = f"{place}." if place else ""
     rest = full.removeprefix(prefix)
     unknown = prefix + rest.partition(".")[0]
+    if full.rpartition(".")[2] in _REPLACED:
+        return f"{full} is not a key; set {_REPLACED[full.rpartition('.')[2]]}"
     close = _close(rest.partition(".")[0], known)
     if close:
         *others, last = [prefix + key for key in close]

@@ -36,10 +36,9 @@ class LVTINOSolver(Solver):
         image_prior: of frames.
         levels: the video prior's timesteps, one per step, descending in (0, 1000).
         image_levels: the image prior's, one before each step but the first.
-        video_gammas: weight of the measurement after each of the video prior's turns.
+        video_gammas: weight of the measurement after each of the video prior's turns but the last.
         image_gammas: and after each of the image prior's.
         initial_gamma: and of the first estimate, prox(0).
-        final_correction: correct the last video too; the released code does not.
         shift: of the schedule whose levels are nearest to `levels`; CausVid's 8.
         attention: "bidirectional" as CausVid's prior, or "causal" for a prior that was trained with
             a block-causal mask.
@@ -60,10 +59,9 @@ class LVTINOSolver(Solver):
         image_prior: FramePrior,
         levels: Sequence[int] = (757, 522, 375, 255, 125),
         image_levels: Sequence[int] = (374, 249, 124, 124),
-        video_gammas: Sequence[float] = (3539, 3539, 1363, 1363, 1363),
+        video_gammas: Sequence[float] = (3539, 3539, 1363, 1363),
         image_gammas: Sequence[float] = (16868, 16868, 2721, 2721),
         initial_gamma: float = 200.0,
-        final_correction: bool = False,
         shift: float = 8.0,
         attention: str = "bidirectional",
         block_size: int = 3,
@@ -73,7 +71,7 @@ class LVTINOSolver(Solver):
         check_levels("image_levels", image_levels)
         for key, given, count in (
             ("image_levels", image_levels, len(levels) - 1),
-            ("video_gammas", video_gammas, len(levels)),
+            ("video_gammas", video_gammas, len(levels) - 1),
             ("image_gammas", image_gammas, len(levels) - 1),
         ):
             if len(given) != count:
@@ -81,7 +79,7 @@ class LVTINOSolver(Solver):
                     f"solver.{key} has {len(given)} values and solver.levels has {len(levels)}; "
                     f"give {key} {count}"
                 )
-        values.positive("solver.video_gammas", min(video_gammas))
+        values.positive("solver.video_gammas", min(video_gammas, default=1))
         values.positive("solver.image_gammas", min(image_gammas, default=1))
         values.positive("solver.initial_gamma", initial_gamma)
         values.one_of("solver.attention", attention, ATTENTION)
@@ -89,7 +87,7 @@ class LVTINOSolver(Solver):
         self.embed_text, self.image_prior = embed_text, image_prior
         self.levels, self.image_levels = list(levels), list(image_levels)
         self.video_gammas, self.image_gammas = list(video_gammas), list(image_gammas)
-        self.initial_gamma, self.final_correction = initial_gamma, final_correction
+        self.initial_gamma = initial_gamma
         self.shift = shift
         self.block_size = block_size
         self.masked_blocks = block_size if attention == "causal" else None
@@ -124,7 +122,7 @@ class LVTINOStream(WholeClipStream[LVTINOSolver]):
                 x = self._image_turn(x, images, solver.image_levels[i - 1])
                 x = self._prox(x, measurement, solver.image_gammas[i - 1])
             x = self._video_turn(x, level)
-            if i < last or solver.final_correction:
+            if i < last:
                 x = self._prox(x, measurement, solver.video_gammas[i])
         # every turn takes the whole clip through all three
         turns = dict.fromkeys(("video_prior", "video_encoder", "video_decoder"), len(solver.levels))

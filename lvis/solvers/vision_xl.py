@@ -41,8 +41,6 @@ class VisionXLSolver(Solver):
         group: most frames restored together; None is the whole clip. Longer clips are restored
             group by group, each given the frames before it, which takes a causal operator.
         overlap: least frames that neighbouring groups share, cross-faded.
-        correct_result: conjugate gradients once more on the decoded result, which neither the paper
-            nor its code does.
 
     Raises:
         UserError: a setting out of range.
@@ -63,7 +61,6 @@ class VisionXLSolver(Solver):
         inversion: str = "all",
         group: int | None = None,
         overlap: int = 4,
-        correct_result: bool = False,
         device: str | torch.device = "cpu",
     ) -> None:
         self.lpf_lambda = lpf_lambda or 0.0
@@ -86,7 +83,7 @@ class VisionXLSolver(Solver):
         self.prior, self.cg_steps, self.filter, self.eta = prior, cg_steps, filter, eta
         self.times = timesteps(steps, TIMESTEPS, tau)
         self.initialisation, self.inversion = initialisation, inversion
-        self.group, self.overlap, self.correct_result = group, overlap, correct_result
+        self.group, self.overlap = group, overlap
         self.stride = prior.stride
         self.device = torch.device(device)
 
@@ -144,8 +141,6 @@ class VisionXLStream(WholeClipStream[VisionXLSolver]):
             common = shared[step + 1].repeat_interleave(count, 0)
             reached = prior.alpha_bar(solver.times[step + 1])
             noisy = renoise(latents, noise, common, reached, solver.eta)  # Eq. 9
-        if solver.correct_result:
-            return operator.least_squares(measurement, estimate, solver.cg_steps)
         return estimate
 
     def _initial(self, operator: LinearOperator, measurement: Tensor, shared: Tensor) -> Tensor:

@@ -38,6 +38,15 @@ def test_an_unknown_key_is_named_at_the_level_that_lacks_it(argument, said):
 
 
 @pytest.mark.parametrize(
+    ("solver", "key"), [("lvtino", "final_correction"), ("vision_xl", "correct_result")]
+)
+def test_a_key_of_before_names_the_one_that_replaces_it(solver, key):
+    said = f"solver.{key} is not a key; set consistency=prox"
+    with pytest.raises(UserError, match=said):
+        compose("evaluate", [f"solver={solver}", f"solver.{key}=true"])
+
+
+@pytest.mark.parametrize(
     ("config", "argument", "said"),
     [
         ("evaluate", "clips.size=64", "clips.size=64 is not a list; give one, such as its default"),
