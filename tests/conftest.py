@@ -26,7 +26,7 @@ def offline_run() -> Callable[[Path], dict]:
     return _offline_run
 
 
-def _offline_run(folder: Path, patience: float = 30.0) -> dict:
+def _offline_run(folder: Path, patience: float = 240.0) -> dict:
     """What the run's file says, once W&B's own process, which outlives the run, has written its end."""
     [path] = folder.glob("*.wandb")
     until = time.monotonic() + patience

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Self
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
-SECONDS = 30.0
+SECONDS = 180.0  # on a machine that does other things too
 
 
 def chromium() -> str | None:
