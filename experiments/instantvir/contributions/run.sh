@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# InstantViR's contributions in the tiny world: the two VAEs, and the lean student with and without the bridge and the prior.
+# InstantViR's contributions in the tiny world: the two VAEs, and the lean student with and without the bridge and
+# the prior, and with the critic's loss as the supplement has it.
 . "$(dirname "$0")/../../evaluation.sh"
 students
 count=${COUNT:-32}
@@ -17,4 +18,5 @@ for bridge in true false; do
   further bridge_$bridge distill.bridge=$bridge distill.prior_weight=30
 done
 further prior_0 distill.prior_weight=0
+further critic_epsilon distill.prior_weight=30 distill.critic_loss=epsilon
 collect contributions/results.jsonl instantvir/contributions/results.jsonl
