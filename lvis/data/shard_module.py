@@ -59,7 +59,8 @@ class ShardLoader(DataLoader[dict[str, Any]]):
                 counts = batch["loader"]
                 latest[counts.pop("worker")] = counts
                 batch["loader"] = {**summary(list(latest.values())), "waited": waited}
-                batch["video"] = to_floats(batch["video"])
+                if "video" in batch:
+                    batch["video"] = to_floats(batch["video"])
                 yield batch
         finally:
             # the workers end now and not when the traceback, which holds this frame, is forgotten
@@ -109,6 +110,7 @@ class ShardDataModule(ResumableDataModule):
         batch_size: Clips a batch and rank.
         num_workers: Processes that decode; 0 decodes in the training process.
         seed: Seed of the order.
+        latents: Whether training is to read latents beside the shards (`shard_latents`).
         val_clips: The first N held-out clips validate, or all if there are fewer; 0 for none.
         shuffle: Samples that are mixed with each other (`ShardOrder`).
         verify: What is checked when a shard is opened: none, sizes, sha256.
@@ -133,6 +135,7 @@ class ShardDataModule(ResumableDataModule):
         verify: str = "sizes",
         max_bad: float = 0.05,
         min_bad: int = 8,
+        latents: bool = False,
     ) -> None:
         super().__init__()
         require_least(
@@ -149,6 +152,8 @@ class ShardDataModule(ResumableDataModule):
         self.shape = self._shape((int(size[0]), int(size[1])), frames)
         self.seed, self.shuffle, self.verify = seed, shuffle, verify
         self.budget = Budget(max_bad, min_bad)
+        self.latents = latents
+        self.with_video = True  # false: batches to train on have no "video", which is not decoded
         self.batch_size, self.num_workers = batch_size, num_workers
         held_out = self._count(HELD_OUT)
         if val_clips and not held_out:
@@ -166,6 +171,7 @@ class ShardDataModule(ResumableDataModule):
         warnings.filterwarnings("ignore", message="Your `IterableDataset` has `__len__` defined")
         self.stream = self._stream(TRAIN, self.shuffle, self.batch_size)
         self.stream.first = self.position
+        self.stream.with_video = self.with_video
         return ShardLoader(self.stream, self.num_workers)
 
     def val_dataloader(self) -> ShardLoader | list[Any]:

@@ -94,7 +94,8 @@ class ShardStream(Steps):
     samples' numbers in the order of the index, "loader": Counts as a dict with "worker", "reports":
     what was found bad since the last batch, (name, reason)}, and "embedding": list of B (L, D) or
     None, where a sample has one. In a worker, a UserError comes as the last batch, {"error": str}:
-    DataLoader would wrap its sentence in a traceback.
+    DataLoader would wrap its sentence in a traceback. With `with_video` set to False there is no
+    "video", and none is read.
 
     Args:
         folder, index: From `open_folder`.
@@ -128,6 +129,7 @@ class ShardStream(Steps):
         self.shards = index.of(split)
         self.held_out = index.settings.get("held_out")
         self.shape, self.order, self.budget = shape, order, budget
+        self.with_video = True
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         worker = get_worker_info()
@@ -214,14 +216,12 @@ class _Sampler:
                 split = split_of(metadata["source_sha256"], stream.held_out)
                 if split != stream.split:
                     raise DecodeError(f"belongs to the split {split}, not {stream.split}")
-            extension = next(e for e in VIDEO_EXTENSIONS if e in members)
-            content = read(extension, most_video_bytes(shape.size, metadata["frames"]))
-            check_video(content, metadata)
-            sample = {
-                "video": decode_video(content, extension, shape.size, shape.frames),
-                "prompt": metadata["caption"],
-                "index": stream.order.identity(place),
-            }
+            sample = {"prompt": metadata["caption"], "index": stream.order.identity(place)}
+            if stream.with_video:
+                extension = next(e for e in VIDEO_EXTENSIONS if e in members)
+                content = read(extension, most_video_bytes(shape.size, metadata["frames"]))
+                check_video(content, metadata)
+                sample["video"] = decode_video(content, extension, shape.size, shape.frames)
             if EMBEDDING_EXTENSION in members:
                 sample["embedding"] = decode_embedding(read(EMBEDDING_EXTENSION, EMBEDDING_BYTES))
         except DecodeError as error:
@@ -232,10 +232,11 @@ class _Sampler:
 def collate(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """A batch of samples; videos stay uint8, a quarter of what float32 needs between processes."""
     batch: dict[str, Any] = {
-        "video": torch.stack([torch.from_numpy(sample["video"]) for sample in samples]),
         "prompt": [sample["prompt"] for sample in samples],
         "index": torch.tensor([sample["index"] for sample in samples], dtype=torch.int64),
     }
+    if all("video" in sample for sample in samples):
+        batch["video"] = torch.stack([torch.from_numpy(sample["video"]) for sample in samples])
     if any("embedding" in sample for sample in samples):
         batch["embedding"] = [sample.get("embedding") for sample in samples]
     return batch

@@ -51,7 +51,7 @@ class Reporting(Callback):
         now = time.perf_counter()
         seconds, self.last = now - self.last, now
         self.bar.update(self.task, completed=module.step)
-        clips_per_second = len(batch["video"]) * trainer.world_size / module.sharing / seconds
+        clips_per_second = len(batch["prompt"]) * trainer.world_size / module.sharing / seconds
         timing = {"seconds": seconds, "clips_per_second": clips_per_second}
         # what the shards' loader has counted so far: clips and bad ones, its own rate, seconds waited for it
         timing |= {f"loader_{name}": value for name, value in batch.get("loader", {}).items()}

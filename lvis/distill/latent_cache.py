@@ -1,4 +1,4 @@
-"""z_in of a clip on disk, so that a clip that comes again is not encoded again.
+"""Latents on disk instead of encoding: what `lvis.prepare` wrote, or z_in of the clips that have come before.
 
 With a fixed operator and no noise, z_in = E'(what y shows) is a function of the clip. For 81 frames of 480 x 832 it
 takes 8.4 MB.
@@ -18,9 +18,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from lvis.cli.config import plain
+from lvis.data.shard_latents import ShardLatents, facts_of
+from lvis.data.shard_module import ShardDataModule
 from lvis.errors import UserError
 from lvis.files import write_text
 from lvis.operators import LinearOperator
+from lvis.vae import VideoVAE
+from lvis.weights.packed import digest
 from lvis.weights.safe import write_tensors
 
 log = logging.getLogger(__name__)
@@ -113,6 +117,52 @@ def latent_cache(cfg: DictConfig, clips: str) -> LatentCache | None:
     return LatentCache(folder, facts)
 
 
+def prepared_latents(
+    cfg: DictConfig, data: ShardDataModule, vae: VideoVAE
+) -> tuple[ShardLatents, bool]:
+    """What `data.latents=true` reads.
+
+    Args:
+        vae: the student's.
+
+    Returns:
+        The latents, and whether they are of the clips, for an operator on latents, or z_in of their measurements.
+
+    Raises:
+        UserError: there are none of this VAE, size and operator, or z_in is no function of the clip.
+    """
+    operator = plain(cfg.task.operator)
+    of_clips = operator.get("space") == "latent"
+    if not of_clips:
+        if cfg.distill.x_init != "lift":
+            raise UserError(
+                f"data.latents=true reads z of the lifted measurement, and distill.x_init={cfg.distill.x_init} encodes "
+                "something else: use lift, or data.latents=false"
+            )
+        if cfg.distill.latent_cache is not None:
+            raise UserError(
+                "data.latents=true and distill.latent_cache both give z_in: set one of them to "
+                "false or null"
+            )
+        if data.shape.frames != data.shape.stored:
+            raise UserError(
+                f"data.frames={data.shape.frames} is fewer than the {data.shape.stored} frames whose measurements "
+                "were encoded: train on all of them, or set data.latents=false"
+            )
+    elif cfg.distill.supervision:
+        raise UserError(
+            "distill.supervision needs the clips themselves: set it to 0, or data.latents=false"
+        )
+    facts = facts_of(
+        digest(vae.state_dict()),
+        data.shape.size,
+        data.shape.stored,
+        None if of_clips else operator,
+    )
+    frames = vae.latent_frames(data.shape.frames)
+    return ShardLatents(data.folder, data.index, facts, frames), of_clips
+
+
 def check_fixed(operator: LinearOperator, realised: LinearOperator) -> None:
     """Whether an operator is the same for every clip.
 
@@ -121,6 +171,6 @@ def check_fixed(operator: LinearOperator, realised: LinearOperator) -> None:
     """
     if realised is not operator or operator.space == "latent":
         raise UserError(
-            f"distill.latent_cache keeps one z_in for each clip, and {type(operator).__name__} is drawn anew for each "
-            "or acts on latents: set it to null"
+            f"distill.latent_cache and data.latents have one z_in for each clip, and {type(operator).__name__} is "
+            "drawn anew for each or acts on latents: do without them"
         )

@@ -112,17 +112,27 @@ class Losses(nn.Module):
         return self.settings.bridge and not self.bridge.is_identity
 
     @torch.no_grad()
-    def measure(self, clean: Tensor, prompts: Sequence[str], generator: Draw) -> Measurement:
+    def measure(
+        self,
+        clean: Tensor | None,
+        prompts: Sequence[str],
+        generator: Draw,
+        latents: Tensor | None = None,
+    ) -> Measurement:
         """y = A(x) + n (line 4), with A's draw fixed: the only place that touches the clean clip.
 
         Args:
-            clean: (B, 3, T, H, W) in [-1, 1].
+            clean: (B, 3, T, H, W) in [-1, 1]; None where an operator on latents is given `latents`.
             generator: of A's draw and of the noise, one for the batch or one per clip.
             prompts: one per clip; without `use_text` every net gets the null prompt instead.
+            latents: E'(x), where it is known, for an operator on latents.
         """
         if not self.settings.use_text:
             prompts = [""] * len(prompts)
-        signal = self.encode(clean) if self.operator.space == "latent" else clean
+        signal = clean if latents is None else latents
+        assert signal is not None
+        if self.operator.space == "latent" and latents is None:
+            signal = self.encode(signal)
         operator = self.operator.realise(tuple(signal.shape), generator).to(signal.device)
         # a copy, whatever the operator does: y must not share memory with the clean clip
         y = operator.measure(signal, generator).clone()

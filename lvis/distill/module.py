@@ -12,7 +12,7 @@ from lvis.distill import objective
 from lvis.distill.checkpoints import Checkpoint
 from lvis.distill.ema import Average
 from lvis.distill.feeding import LOST
-from lvis.distill.latent_cache import LatentCache, check_fixed
+from lvis.distill.latent_cache import LatentCache, ShardLatents, check_fixed
 from lvis.distill.lora import trained
 from lvis.distill.losses import Losses, Measurement
 from lvis.distill.parallel import (
@@ -54,7 +54,8 @@ class Distillation(LightningModule):
             0  # updates in a row that were left out because their gradient was not finite
         )
         self.lost: str | None = None
-        self.latent_cache: LatentCache | None = None
+        self.latent_cache: LatentCache | ShardLatents | None = None  # of z_in
+        self.clip_latents: ShardLatents | None = None
         self.shared_out = False
         self.sharing = 1  # processes that share each clip
         self._pending: Checkpoint | None = None
@@ -108,8 +109,8 @@ class Distillation(LightningModule):
         """One step on `accumulate` micro-batches: the student if it is its turn, then the critic.
 
         Args:
-            batch: video (accumulate B, 3, T, H, W) in [-1, 1], and prompt, a list of as many
-                strings.
+            batch: video (accumulate B, 3, T, H, W) in [-1, 1], absent where `clip_latents` stand for it, and
+                prompt, a list of as many strings.
 
         Returns:
             Every loss term, the gradients' norms before clipping, and the prior's warm-up factor.
@@ -118,8 +119,9 @@ class Distillation(LightningModule):
             Diverged: `MOST_SKIPPED` updates in a row had no finite gradient.
         """
         step = self.step
-        first = self.global_rank // self.sharing * len(batch["video"])
-        clips = range(first, first + len(batch["video"]))
+        count = len(batch["prompt"])
+        first = self.global_rank // self.sharing * count
+        clips = range(first, first + count)
         draws = Draws(self.settings.seed, step, clips)
         prior_factor = self._prior_factor(step)
         self.losses.know(batch["prompt"], batch.get("embedding", [None] * len(clips)))
@@ -138,7 +140,7 @@ class Distillation(LightningModule):
             targets = targets or [self.losses.critic_target(part) for part in measurements]
             metrics |= self._update_critic(measurements, targets, draws)
         self.step += 1
-        self.samples += len(batch["video"]) * world_size() // self.sharing
+        self.samples += count * world_size() // self.sharing
         return metrics
 
     def _prior_factor(self, step: int) -> float:
@@ -148,10 +150,10 @@ class Distillation(LightningModule):
         return objective.prior_ramp(since, self.settings.warmup_steps, self.settings.ramp)
 
     def _measure(self, batch: dict[str, Any], draws: Draws) -> list[Measurement]:
-        settings, clips = self.settings, batch["video"]
-        if len(clips) % settings.accumulate:
+        settings, clips, count = self.settings, batch.get("video"), len(batch["prompt"])
+        if count % settings.accumulate:
             raise UserError(
-                f"a batch of {len(clips)} clips does not divide by distill.accumulate="
+                f"a batch of {count} clips does not divide by distill.accumulate="
                 f"{settings.accumulate}: make it a multiple"
             )
         chances = torch.cat([torch.rand(1, generator=one) for one in draws["prompt"]])
@@ -159,21 +161,21 @@ class Distillation(LightningModule):
         kept = [
             "" if drop else prompt for prompt, drop in zip(batch["prompt"], dropped, strict=True)
         ]
-        size = len(clips) // settings.accumulate
-        measurements = [
-            self.losses.measure(
-                clips[begin : begin + size], kept[begin : begin + size], drawn["measurement"]
-            )
-            for begin, drawn in zip(range(0, len(clips), size), self._parts(draws), strict=True)
-        ]
-        if self.latent_cache is None:
-            return measurements
-        numbers = batch["index"].tolist()
-        parts = [numbers[begin : begin + size] for begin in range(0, len(clips), size)]
-        return [
-            self._with_z_in(measurement, part)
-            for measurement, part in zip(measurements, parts, strict=True)
-        ]
+        known = self.latent_cache is not None or self.clip_latents is not None
+        numbers: list[int] = batch["index"].tolist() if known else []
+        size = count // settings.accumulate
+        measurements = []
+        for begin, drawn in zip(range(0, count, size), self._parts(draws), strict=True):
+            part = slice(begin, begin + size)
+            latents = None
+            if self.clip_latents is not None:
+                latents = self.clip_latents.latents(numbers[part]).to(self.device)
+            video = None if clips is None else clips[part]
+            measurement = self.losses.measure(video, kept[part], drawn["measurement"], latents)
+            if self.latent_cache is not None:
+                measurement = self._with_z_in(measurement, numbers[part])
+            measurements.append(measurement)
+        return measurements
 
     def _with_z_in(self, measurement: Measurement, numbers: list[int]) -> Measurement:
         """A measurement with its z_in from the cache."""

@@ -47,6 +47,8 @@ def prepare(cfg: DictConfig) -> Index | None:
     if to_do:
         folder.open()
         make(to_do, cfg, settings)
+    if settings.latents and not settings.merge:
+        encode(folder.share(whole), cfg, settings)
     if settings.job_count is not None:
         say(f"job {settings.job_index} of {settings.job_count} is done; end with job.merge=true")
         return None
@@ -77,6 +79,14 @@ def make(shards: list[PlannedShard], cfg: DictConfig, settings: Settings) -> Non
         say(
             f"cut {meter.total} clips in {meter.seconds:.1f} s, {meter.total / meter.seconds:.2f} a second"
         )
+
+
+def encode(shards: list[Shard], cfg: DictConfig, settings: Settings) -> None:
+    """Write the latents of finished shards."""
+    from lvis.prepare.latents import encode_shards
+
+    rate = encode_shards(shards, cfg, settings)
+    say("the latents are there already" if rate is None else f"encoded {rate:.2f} clips a second")
 
 
 def embedded(captions: set[str], cfg: DictConfig, settings: Settings) -> "PromptCache":

@@ -55,9 +55,16 @@ class Folder:
         if self.settings.merge:
             return []
         done = self.done(plan)
+        return [shard for shard in self._mine(plan) if shard.name not in done]
+
+    def share(self, plan: Plan) -> list[Shard]:
+        """This job's shards that are there and whole; without a job, all of them."""
+        done = self.done(plan)
+        return [done[shard.name] for shard in self._mine(plan) if shard.name in done]
+
+    def _mine(self, plan: Plan) -> list[PlannedShard]:
         index, count = self.settings.job_index or 0, self.settings.job_count or 1
-        share = [s for number, s in enumerate(plan.shards) if number % count == index]
-        return [shard for shard in share if shard.name not in done]
+        return [shard for number, shard in enumerate(plan.shards) if number % count == index]
 
     def open(self) -> None:
         """Take the index away: it no longer tells what is in the folder."""

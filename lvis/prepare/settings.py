@@ -39,6 +39,7 @@ class Settings:
     encoding: str
     quality: int
     prompts: str | None
+    latents: bool
     held_out: float
     samples_per_shard: int
     seed: int
@@ -73,6 +74,7 @@ class Settings:
             encoding=values.one_of("encoding", keys["encoding"], tuple(ENCODINGS)),
             quality=values.whole("quality", keys["quality"], 0, 51),
             prompts=None if keys["prompts"] is None else str(keys["prompts"]),
+            latents=values.flag("latents", keys["latents"]),
             held_out=values.number("held_out", keys["held_out"], 0, 1),
             samples_per_shard=values.whole("samples_per_shard", keys["samples_per_shard"], 1),
             seed=values.whole("seed", keys["seed"], 0),
@@ -93,7 +95,8 @@ class Settings:
 
     def recorded(self) -> dict[str, Any]:
         """Everything that decides what is in the shards, as JSON has it."""
-        left_out = ("output", "workers", "job_index", "job_count", "merge")
+        # latents lie beside the shards and have a record of their own
+        left_out = ("output", "workers", "job_index", "job_count", "merge", "latents")
         found = {key: value for key, value in asdict(self).items() if key not in left_out}
         return found | {
             "input": str(Path(self.input).resolve()),

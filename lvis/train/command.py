@@ -23,7 +23,7 @@ from lvis.distill import checkpoints
 from lvis.distill.build import build_losses, settings_from
 from lvis.distill.callbacks import PromptsFirst, Reporting, SpikeGuard, Stopping
 from lvis.distill.feeding import Feed
-from lvis.distill.latent_cache import latent_cache
+from lvis.distill.latent_cache import latent_cache, prepared_latents
 from lvis.distill.module import Distillation
 from lvis.distill.parallel import build_strategy
 from lvis.distill.plan import plan_table
@@ -93,6 +93,12 @@ def train(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
         with locked(output) if trainer.is_global_zero else nullcontext(), closing(journal):
             module, resumed = open_module(cfg, settings, run, output)
             module.latent_cache = cache
+            if cfg.data.get("latents", False):
+                latents, of_clips = prepared_latents(cfg, datamodule, module.losses.student_vae)
+                if of_clips:
+                    module.clip_latents, datamodule.with_video = latents, False
+                else:
+                    module.latent_cache = latents
             module.sharing = datamodule.sharing = cfg.trainer.sequence_parallel
             processes = trainer.world_size // module.sharing
             if not module.samples:  # of a version that counted steps only

@@ -18,7 +18,8 @@ _NO_DIFFERENCE = {
         "batch_size", "batch_sizes", "accumulate", "prompt_cache", "attention", "checkpoint_activations",
         "bridge_block", "bridge_group", "latent_cache",
     ),
-    "data": ("folder", "urls", "val_urls", "batch_size", "num_workers", "cache_mb", "verify", "max_bad", "min_bad"),
+    "data": ("folder", "urls", "val_urls", "batch_size", "num_workers", "cache_mb", "verify", "max_bad", "min_bad",
+             "latents"),
 }  # fmt: skip
 # of conf/model, the rest belongs to solvers
 _OF_THE_MODEL = ("teacher", "teacher_vae", "text_encoder")

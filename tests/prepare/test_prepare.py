@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.torch import load
+import torch
+from safetensors.torch import load, load_file
 
 from lvis.data import ShardDataModule
 from lvis.data.shard_format import read_index, split_of
@@ -323,3 +324,27 @@ def test_what_is_wrong_is_said_in_one_sentence(videos, tmp_path, overrides, word
     with pytest.raises(UserError, match=words):
         run(videos, tmp_path / "data", *overrides)
     assert not (tmp_path / "data").exists()
+
+
+def test_latents_are_made_once_beside_the_shards_by_jobs_too(videos, tmp_path):
+    words = ("latents=true", "device=cpu", "held_out=0")
+    run(videos, tmp_path / "whole", *words, *LOSSLESS)
+    for index in (0, 1):
+        run(videos, tmp_path / "jobs", *words, *LOSSLESS, f"job.index={index}", "job.count=2")
+    run(videos, tmp_path / "jobs", *words, *LOSSLESS, "job.merge=true")
+    whole, jobs = (
+        {path.relative_to(tmp_path / name): path for path in (tmp_path / name).glob("latents/*/*")}
+        for name in ("whole", "jobs")
+    )
+    assert set(whole) == set(jobs)
+    assert len(whole) == 1 + 5  # facts.json, and five shards of at most two clips
+    for name, path in whole.items():
+        if path.suffix == ".safetensors":
+            one, other = load_file(path), load_file(jobs[name])
+            assert set(one) == set(other)
+            for key in one:
+                assert one[key].shape == (16, 2, 4, 4)
+                torch.testing.assert_close(one[key], other[key])
+    before = {path: path.stat().st_mtime_ns for path in whole.values() if path.suffix != ".json"}
+    run(videos, tmp_path / "whole", *words, *LOSSLESS)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
