@@ -1,7 +1,5 @@
 """Which device and which arithmetic: where `auto` leads, and what decides how fast a GPU is."""
 
-from __future__ import annotations
-
 import os
 import warnings
 from functools import cache

@@ -1,7 +1,5 @@
 """A stream's step as one compiled graph, for every block that finds its window full."""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any
 

@@ -9,8 +9,6 @@ Gradients of parameters are P times each process's part, so that their mean over
 is the gradient; that of the latents is whole on each.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """The solver to time: as configured, or with random weights in the sizes of its model."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any

@@ -175,6 +175,3 @@ def _total(settings: Settings, solver: Solver) -> int:
 
 
 main = entry("benchmark")(benchmark)
-
-if __name__ == "__main__":
-    main()

@@ -1,7 +1,5 @@
 """Passes through the networks and floating-point operations, counted while a stream runs."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable
 from functools import wraps

@@ -1,7 +1,5 @@
 """The four measurements: one setting, along a stream, against the window, against the size."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Any

@@ -1,7 +1,5 @@
 """Results as JSON and Markdown, and their ratios to an earlier result."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

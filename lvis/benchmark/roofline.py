@@ -5,8 +5,6 @@ write and compute; a kernel takes as long as the slowest of memory, arithmetic a
 Nothing is measured: the rates are shares of NVIDIA's data sheets that such kernels are assumed to reach.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace

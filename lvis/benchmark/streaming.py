@@ -1,7 +1,5 @@
 """A stream under the clock: measurement blocks made on the way, each block's cost recorded."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -111,6 +111,3 @@ def composed(config: str, overrides: list[str], values: dict[str, Any]) -> DictC
 
 
 main = entry("demo")(demo)
-
-if __name__ == "__main__":
-    main()

@@ -275,6 +275,3 @@ def _ends_a_line(path: Path) -> bool:
 
 
 main = entry("evaluate")(evaluate)
-
-if __name__ == "__main__":
-    main()

@@ -4,8 +4,6 @@ In a backward pass the recorder lets C++ see CPU tensors (`Recorder.engine_on_cp
 asks the driver for streams; C++'s own autocast then does not see a CUDA tensor either.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock

@@ -1,7 +1,5 @@
 """torch.cuda as it is on a machine with one GPU, over a `Recorder`."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any

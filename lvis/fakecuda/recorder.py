@@ -1,7 +1,5 @@
 """Every operation on a fake CUDA tensor: kernels with bytes and operations, memory, host syncs, copies."""
 
-from __future__ import annotations
-
 import sys
 import weakref
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """A configured solver's stream on a fake CUDA device, block by block."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass

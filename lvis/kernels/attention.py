@@ -1,7 +1,5 @@
 """Attention in float32 on a CPU with AVX-512, outside autograd: see `lvis.kernels.linear`."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor

@@ -9,8 +9,6 @@ Under autograd, and where nothing can be timed, it is conv3d.
 Legend: B batch, C channels, t frames out, h w sides; past frames are part of the input.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from typing import Any

@@ -5,8 +5,6 @@ which torch also ships, uses AVX-512 on all of them. The choice depends on the p
 tensors alone, never on a timing, so that a resumed training repeats its numbers.
 """
 
-from __future__ import annotations
-
 import math
 from functools import cache
 from typing import Any

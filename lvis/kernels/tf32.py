@@ -3,8 +3,6 @@
 torch's own defaults differ: convolutions take TF32 and matrix products do not.
 """
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager

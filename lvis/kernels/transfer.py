@@ -1,7 +1,5 @@
 """Tensors to a device without making the host wait for it."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

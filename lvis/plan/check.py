@@ -1,7 +1,5 @@
 """One real step of a small model on this CPU, beside what the plan says of it."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -222,6 +222,3 @@ def _positive(parts: Any) -> dict[str, float]:
 
 
 main = entry("plan")(plan)
-
-if __name__ == "__main__":
-    main()

@@ -1,7 +1,5 @@
 """The GPUs that a plan may be made for, and how long operations take on them."""
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """What stays allocated on each GPU during the training, by part and by strategy."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from torch import nn

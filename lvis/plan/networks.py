@@ -1,7 +1,5 @@
 """The nets of a distillation in their sizes and dtypes, without a byte of their weights."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

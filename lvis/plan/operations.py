@@ -1,7 +1,5 @@
 """Floating-point operations of the training's steps, and the hours that they take."""
 
-from __future__ import annotations
-
 from collections import Counter
 
 from lvis.distill.settings import Settings

@@ -1,7 +1,5 @@
 """The plan as one dict, as tables on the terminal and as Markdown."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from rich.console import Console, Group

@@ -1,7 +1,5 @@
 """One training step through `Losses` itself, phase by phase, under a `Ledger`."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -158,7 +158,3 @@ def main() -> None:
     # a job that SLURM ends must clean up as an interrupted one does
     signal.signal(signal.SIGTERM, _interrupt)
     entry("prepare")(prepare)()
-
-
-if __name__ == "__main__":
-    main()

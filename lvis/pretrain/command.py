@@ -296,6 +296,3 @@ def plan(stage: DictConfig) -> Plan:
 
 
 main = entry("pretrain")(pretrain)
-
-if __name__ == "__main__":
-    main()

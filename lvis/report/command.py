@@ -75,6 +75,3 @@ def check(cfg: DictConfig) -> None:
 
 
 main = entry("report")(report)
-
-if __name__ == "__main__":
-    main()

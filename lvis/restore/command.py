@@ -132,7 +132,3 @@ def main() -> None:
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         signal.signal(signal.SIGHUP, _interrupt)
     entry("restore")(restore)()
-
-
-if __name__ == "__main__":
-    main()

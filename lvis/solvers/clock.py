@@ -1,7 +1,5 @@
 """Seconds per stage of a stream. On CUDA the device's own, by events: the host does not wait."""
 
-from __future__ import annotations
-
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence

@@ -288,6 +288,3 @@ def run(cfg: DictConfig) -> None:
 
 
 main = entry("train")(run)
-
-if __name__ == "__main__":
-    main()

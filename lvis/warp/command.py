@@ -179,6 +179,3 @@ def _next(frames: Iterator[np.ndarray], path: str) -> np.ndarray:
 
 
 main = entry("warp")(warp)
-
-if __name__ == "__main__":
-    main()

@@ -1,7 +1,5 @@
 """The sizes of a Wan transformer: from diffusers' or Wan's config, or read off the tensors."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Accounting for every key of a checkpoint before any of it is used."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from torch import Tensor, nn

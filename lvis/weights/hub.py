@@ -5,8 +5,6 @@ first use is trusted and written to a lock file in the user's cache; from then o
 is asked for and a file whose sha256 has changed is refused.
 """
 
-from __future__ import annotations
-
 import fnmatch
 import json
 import logging

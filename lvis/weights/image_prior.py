@@ -1,7 +1,5 @@
 """The latent image prior's files, in diffusers' layout of SDXL: unet/, vae/, and the null prompt's embedding."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Key names: unwrapping state dicts, telling layouts apart, converting between them."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping
 from typing import Any

@@ -5,8 +5,6 @@ Every loader also takes `weights="random"`, for benchmarks that need the sizes a
 knowledge: seeded, from `config` or the configuration that the source carries.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar

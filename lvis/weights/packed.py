@@ -7,8 +7,6 @@ safetensors whose metadata names the base and the digest of its tensors, so that
 added to another teacher.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path

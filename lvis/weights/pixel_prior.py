@@ -1,7 +1,5 @@
 """The pixel-space image prior's files, in diffusers' layout."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Are all the weights there? Asked before anything is built, answered in one sentence."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -6,8 +6,6 @@ FOLDER                                      a model's folder, or a pipeline's wi
 FILE                                        .safetensors, .pt, .pth, .ckpt, .bin
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from pathlib import Path

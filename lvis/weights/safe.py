@@ -1,7 +1,5 @@
 """Tensor files: reading those of any origin (safetensors, or pickles with tensors only), writing."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import pickle

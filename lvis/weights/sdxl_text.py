@@ -1,7 +1,5 @@
 """SDXL's two text encoders, for the embedding of a prompt: run once, then dropped."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

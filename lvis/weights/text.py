@@ -1,7 +1,5 @@
 """Loading and saving UMT5 text encoders, in Wan's and in transformers' layout."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path
