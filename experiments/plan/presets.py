@@ -24,7 +24,18 @@ ROWS = {
     "instantvir_lora, lean": ["experiment=instantvir_lora", "vae=lean"],
     "instantvir_lora, wan": ["experiment=instantvir_lora", "vae=wan"],
     "instantvir_lora_40gb, lean": ["experiment=instantvir_lora_40gb", "vae=lean"],
+    "instantvir, lean, 2 GPUs per clip": [
+        "experiment=instantvir",
+        "vae=lean",
+        "trainer.sequence_parallel=2",
+    ],
     "instantvir_lora, lean, 14B": ["experiment=instantvir_lora", "vae=lean", "model=wan14b"],
+    "instantvir_lora, lean, 14B, 2 GPUs per clip": [
+        "experiment=instantvir_lora",
+        "vae=lean",
+        "model=wan14b",
+        "trainer.sequence_parallel=2",
+    ],
     "instantvir_lora, wan, 14B": ["experiment=instantvir_lora", "vae=wan", "model=wan14b"],
     "instantvir_lora, wan, Wan 2.2 5B": [
         "experiment=instantvir_lora",
@@ -37,6 +48,8 @@ ROWS = {
 def commands(name: str) -> dict[int, list[str]]:
     """By number of GPUs: the preset as it is; the paper's also on one, the largest model's also on eight."""
     words = [*ROWS[name], "task=inpaint"]
+    if "per clip" in name:
+        return {8: [*words, *SHARE]}
     if "14B" in name:
         return {1: words, 8: [*words, *SHARE]}
     return {1: words} if "lora" in name else {8: words, 1: [*words, "trainer=gpu"]}
@@ -61,7 +74,7 @@ def row(name: str, devices: int, words: list[str]) -> dict[str, object]:
 
 def table(rows: list[dict]) -> str:
     headings = (
-        "preset", "GPUs", "clips per GPU", "always, GB", "at the largest moment, GB", "40 GB", "80 GB",
+        "preset", "GPUs", "clips per GPU or group", "always, GB", "at the largest moment, GB", "40 GB", "80 GB",
         "s per step, A100 at 35 %",
     )  # fmt: skip
     cells = [

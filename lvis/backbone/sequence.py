@@ -69,27 +69,44 @@ class SequenceParallel:
     def _to_heads(self, tensors: Tensor, frames: int) -> Tensor:
         """(S, B, t n / P, H, d) -> (S, B, t n, H / P, d)."""
         parts = tensors.unflatten(3, (self.size, -1)).unflatten(2, (frames, -1))
-        received = _Exchange.apply(parts.movedim(4, 0).contiguous(), self.group)
+        received = _Exchange.apply(parts.movedim(4, 0).contiguous(), self)
         return received.movedim(0, 3).flatten(2, 4)
 
     def _to_tokens(self, attended: Tensor, frames: int) -> Tensor:
         """(B, t n, H / P, d) -> (B, t n / P, H, d)."""
         parts = attended.unflatten(1, (frames, self.size, -1))
-        received = _Exchange.apply(parts.movedim(2, 0).contiguous(), self.group)
+        received = _Exchange.apply(parts.movedim(2, 0).contiguous(), self)
         return received.movedim(0, 3).flatten(3, 4).flatten(1, 2)
+
+    def exchanged(self, parts: Tensor) -> Tensor:
+        """Part p goes to process p, and what the others have for this one comes in its place."""
+        received = torch.empty_like(parts)
+        distributed.all_to_all_single(received, parts, group=self.group)
+        return received
+
+    def gathered(self, run: Tensor, dim: int) -> Tensor:
+        """The runs of all processes, one after the other."""
+        runs = [torch.empty_like(run) for _ in range(self.size)]
+        distributed.all_gather(runs, run, group=self.group)
+        return torch.cat(runs, dim)
+
+    def summed(self, tensor: Tensor) -> Tensor:
+        """The sum over the processes, in place."""
+        distributed.all_reduce(tensor, group=self.group)
+        return tensor
 
 
 class _Exchange(torch.autograd.Function):
     """Part p of the first dimension goes to process p; the same exchange takes gradients back."""
 
     @staticmethod
-    def forward(ctx: Any, parts: Tensor, group: ProcessGroup) -> Tensor:
-        ctx.group = group
-        return _exchanged(parts, group)
+    def forward(ctx: Any, parts: Tensor, parallel: SequenceParallel) -> Tensor:
+        ctx.parallel = parallel
+        return parallel.exchanged(parts)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
-        return _exchanged(gradient.contiguous(), ctx.group), None
+        return ctx.parallel.exchanged(gradient.contiguous()), None
 
 
 class _Enter(torch.autograd.Function):
@@ -100,8 +117,7 @@ class _Enter(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
-        total = gradient.contiguous().clone()
-        distributed.all_reduce(total, group=ctx.parallel.group)
+        total = ctx.parallel.summed(gradient.contiguous().clone())
         # each part was multiplied by the number of processes in `_Together`
         return total / ctx.parallel.size, None
 
@@ -110,17 +126,9 @@ class _Together(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, tokens: Tensor, dim: int, parallel: SequenceParallel) -> Tensor:
         ctx.dim, ctx.parallel = dim, parallel
-        runs = [torch.empty_like(tokens.contiguous()) for _ in range(parallel.size)]
-        distributed.all_gather(runs, tokens.contiguous(), group=parallel.group)
-        return torch.cat(runs, dim)
+        return parallel.gathered(tokens.contiguous(), dim)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
         # every process has the same loss; see the module's own docstring for the factor
         return ctx.parallel.own(gradient, ctx.dim) * ctx.parallel.size, None, None
-
-
-def _exchanged(parts: Tensor, group: ProcessGroup) -> Tensor:
-    received = torch.empty_like(parts)
-    distributed.all_to_all_single(received, parts, group=group)
-    return received

@@ -66,13 +66,15 @@ def plan(cfg: DictConfig) -> Plan:
     operations = step_operations(step, settings)
     steps = cfg.trainer.max_steps
     average = operations["average step"]
+    sharing = cfg.trainer.sequence_parallel
+    group = "GPU" if sharing == 1 else f"{sharing} GPUs"
     result: Plan = {
         "format": FORMAT,
         "what": {
             "run": f"{cfg.task.name}, vae={cfg.vae.name}, model={cfg.model.name}",
             "strategy": f"{strategy.name}, {strategy.devices} GPU(s)",
             "gpu": gpu.name,
-            "clips": f"{video[0]} per GPU and step in {settings.accumulate} micro-batch(es), "
+            "clips": f"{video[0]} per {group} and step in {settings.accumulate} micro-batch(es), "
             f"{video[2]} frames of {video[3]} x {video[4]}",
             "student": f"{count(losses.student) / 1e6:.1f} M parameters, "
             f"{trained_count(losses.student) / 1e6:.1f} M trained",
@@ -94,9 +96,9 @@ def plan(cfg: DictConfig) -> Plan:
             "seconds an average step": gpu.seconds(average, cfg.mfu),
             "hours": hours(average, steps, gpu, cfg.mfu),
             "days": hours(average, steps, gpu, cfg.mfu) / 24,
-            "clips seen": steps * video[0] * strategy.devices,
+            "clips seen": steps * video[0] * strategy.devices // sharing,
         },
-        "notes": notes(strategy, settings.likelihood_only_steps, cfg.check),
+        "notes": notes(strategy, settings.likelihood_only_steps, cfg.check, sharing),
         "config": plain(cfg),
     }
     if cfg.check:
@@ -179,11 +181,18 @@ def check_keys(cfg: DictConfig) -> None:
     Raises:
         UserError: names the key, its value and the fix.
     """
+    if cfg.devices % cfg.trainer.sequence_parallel:
+        raise UserError(
+            f"trainer.sequence_parallel={cfg.trainer.sequence_parallel} does not divide devices={cfg.devices}: use a "
+            "divisor"
+        )
     if not 0 < cfg.mfu <= 1:
         raise UserError(f"mfu={cfg.mfu} is not a share of the peak rate: use more than 0, up to 1")
 
 
-def notes(strategy: Strategy, likelihood_only_steps: int, checked: bool) -> list[str]:
+def notes(
+    strategy: Strategy, likelihood_only_steps: int, checked: bool, sharing: int = 1
+) -> list[str]:
     """What the numbers are and are not."""
     found = [
         "GB are 1e9 bytes. Memory is that of tensors: what kernels use inside, the CUDA context, "
@@ -203,6 +212,11 @@ def notes(strategy: Strategy, likelihood_only_steps: int, checked: bool) -> list
         found.append(
             "FSDP: weights, gradients, moments and the average of student, critic and teacher are "
             "divided by the number of GPUs; VAEs and the copies that autocast makes are not."
+        )
+    if sharing > 1:
+        found.append(
+            f"Sequence parallelism: {sharing} GPUs share the tokens of each clip in the transformers; each runs the "
+            "VAEs on the whole clip."
         )
     if likelihood_only_steps:
         found.append(

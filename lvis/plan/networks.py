@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from lvis.backbone.sequence import SequenceParallel
 from lvis.distill.build import networks
 from lvis.distill.lora import trained
 from lvis.distill.losses import Losses
@@ -27,6 +28,22 @@ class Embeddings(nn.Module):
 
     def forward(self, prompts: Sequence[str]) -> Tensor:
         return torch.zeros(len(prompts), *self.shape)
+
+
+class OneOfSeveral(SequenceParallel):
+    """The share of one process in the tokens of a clip, where the others are not there: shapes without values."""
+
+    def __init__(self, size: int) -> None:
+        self.size, self.rank = size, 0
+
+    def exchanged(self, parts: Tensor) -> Tensor:
+        return torch.empty_like(parts)
+
+    def gathered(self, run: Tensor, dim: int) -> Tensor:
+        return torch.cat([torch.empty_like(run) for _ in range(self.size)], dim)
+
+    def summed(self, tensor: Tensor) -> Tensor:
+        return tensor
 
 
 def fake_mode() -> FakeTensorMode:
@@ -81,6 +98,9 @@ def planned_losses(cfg: DictConfig, settings: Settings, mode: FakeTensorMode) ->
         encode_text=Embeddings(text_len, teacher.text_dim),
         settings=settings,
     )
+    if cfg.trainer.sequence_parallel > 1:
+        for net in (student, teacher, critic):
+            net.sequence = OneOfSeveral(cfg.trainer.sequence_parallel)
     for vae in (student_vae, teacher_vae):
         as_on_a_gpu(vae)
     return losses
