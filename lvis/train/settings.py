@@ -72,6 +72,10 @@ def check_values(cfg: DictConfig) -> TrainerKeys:
     Raises:
         UserError: names the key, its value and the fix.
     """
+    if cfg.vae.get("latents", cfg.vae.name) != cfg.vae.name:
+        raise UserError(
+            f"vae={cfg.vae.name} is for restoring: train with vae={cfg.vae.latents}, whose students it takes"
+        )
     conform(TrainKeys, cfg, "")
     trainer = conform(TrainerKeys, cfg.trainer, "trainer")
     distill = conform(DistillKeys, cfg.distill, "distill")

@@ -117,6 +117,10 @@ class WanVAE(VideoVAE):
                 )
             self.register_buffer(name, values.view(1, -1, 1, 1, 1), persistent=False)
 
+    def drop_decoder(self) -> None:
+        """Free the decoder's parameters, more than half of all, where something else decodes."""
+        self.net.decoder = self.net.post_quant_conv = None
+
     def encode_block(self, video: Tensor, state: VAEState = None) -> tuple[Tensor, VAEState]:
         """See `VideoVAE.encode_block`; the latents are float32."""
         mean, _, state = self._posterior(video, state)

@@ -3,6 +3,7 @@
 from lvis.weights.load import (
     load_lean_vae,
     load_student,
+    load_tae,
     load_transformer,
     load_wan_vae,
 )
@@ -20,6 +21,7 @@ from lvis.weights.text import load_text_encoder, save_text_encoder
 __all__ = [
     "load_lean_vae",
     "load_student",
+    "load_tae",
     "load_text_encoder",
     "load_transformer",
     "load_wan_vae",

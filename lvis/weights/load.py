@@ -15,11 +15,14 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from lvis.backbone import WanTransformer
 from lvis.errors import UserError
+from lvis.vae.base import VideoVAE
 from lvis.vae.lean import LeanVAE
+from lvis.vae.tae import TAE
 from lvis.vae.wan import WanVAE
 from lvis.weights import architecture, keys, packed, safe
 from lvis.weights.check import fill
 from lvis.weights.resolve import LEAN_VAE, TRANSFORMER, WAN_VAE, Found, resolve
+from lvis.weights.resolve import TAE as TAE_KIND
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -158,6 +161,53 @@ def load_lean_vae(
     with parameters_on_meta():
         vae = LeanVAE(**{**said, **sizes}, **dtypes)
     fill(vae, cast(state, torch.float32), source)
+    return vae.eval()
+
+
+def load_tae(
+    source: str | None,
+    encoder: Mapping[str, Any] | None = None,
+    config: Mapping[str, Any] | None = None,
+    *,
+    encode_dtype: str | torch.dtype = "float32",
+    decode_dtype: str | torch.dtype = "float32",
+    weights: str = "checkpoint",
+    seed: int = 0,
+) -> TAE:
+    """A tiny autoencoder from TAEHV's layout (`taew2_1.pth`); its sizes are read off the tensors.
+
+    The shapes do not tell whose latents it was made for: those of HunyuanVideo's are the same.
+
+    Args:
+        encoder: configuration of the VAE that encodes beside it, without whose decoder it is loaded; None is
+            its own encoder.
+        config: `TAE`'s arguments for random weights.
+
+    Raises:
+        UserError: see `load_transformer`.
+    """
+    from hydra.utils import instantiate
+
+    dtypes: dict[str, Any] = {
+        "encode_dtype": to_dtype(encode_dtype),
+        "decode_dtype": to_dtype(decode_dtype),
+    }
+    other: VideoVAE | None = None
+    if is_random(weights):
+        vae = seeded(lambda: TAE(**plain(config), **dtypes), seed)
+        if encoder is not None:
+            other = instantiate({**plain(encoder), "weights": "random"})
+    else:
+        state = resolve(source, TAE_KIND).state()
+        keys.expect(state, ("taehv",), str(source))
+        with parameters_on_meta():
+            vae = TAE(**TAE.infer_config(state), **dtypes)
+        fill(vae, cast(state, torch.float32), str(source))
+        other = None if encoder is None else instantiate(encoder)
+    if other is not None:
+        if isinstance(other, WanVAE):
+            other.drop_decoder()
+        vae.encode_with(other)
     return vae.eval()
 
 

@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from lvis.errors import UserError
-from lvis.weights.resolve import LEAN_VAE, TEXT_ENCODER, TRANSFORMER, WAN_VAE, resolve
+from lvis.weights.resolve import LEAN_VAE, TAE, TEXT_ENCODER, TRANSFORMER, WAN_VAE, resolve
 
 _KINDS = {
     "load_transformer": TRANSFORMER,
     "load_student": TRANSFORMER,
     "load_wan_vae": WAN_VAE,
     "load_lean_vae": LEAN_VAE,
+    "load_tae": TAE,
     "load_text_encoder": TEXT_ENCODER,
 }
 

@@ -58,6 +58,7 @@ LEAN_VAE = Kind(
     ("LeanVAE-dim16.ckpt", *_DIFFUSERS),
     ("LeanVAE-dim16.ckpt", "config.json", "diffusion_pytorch_model*.safetensors*"),
 )
+TAE = Kind("tiny autoencoder", "tae", ("taew2_1.pth", *_DIFFUSERS), ("taew2_1.pth",))
 TEXT_ENCODER = Kind(
     "text encoder",
     "text_encoder",
@@ -92,12 +93,16 @@ class Found:
         return keys.unwrap(self.read()[0], self.source, which, ema)
 
 
-def resolve(source: str, kind: Kind) -> Found:
+def resolve(source: str | None, kind: Kind) -> Found:
     """The files of the `kind` of model that `source` names.
 
     Raises:
         UserError: the source is malformed, or nothing is there; the sentence says how to get it.
     """
+    if source is None:
+        raise UserError(
+            f"no {kind.name} weights are named: give a file that holds them as its source"
+        )
     source = str(source)
     if source.startswith("bundled:"):
         path = _bundled(source)

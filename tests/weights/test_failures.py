@@ -196,6 +196,6 @@ def test_both_models_have_the_same_keys(offline):
     assert outline(tiny) == outline(large)
     for part in ("teacher", "text_encoder", "teacher_vae"):
         assert outline(tiny[part]) == outline(large[part])
-    for vae in ("wan", "lean"):
+    for vae in ("wan", "lean", "tae"):
         assert outline(tiny.vaes[vae]) == outline(large.vaes[vae])
         assert compose(f"vae/{vae}").vae.name == vae

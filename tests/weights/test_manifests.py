@@ -8,6 +8,7 @@ from lvis.backbone import WanTransformer
 from lvis.cli.config import compose, plain
 from lvis.errors import UserError
 from lvis.vae.lean import LeanVAE
+from lvis.vae.tae import TAE
 from lvis.vae.wan import WanVAE
 from lvis.weights import architecture, keys
 from lvis.weights.check import account, fill
@@ -116,6 +117,20 @@ def test_lean_vae_fits_each_of_its_manifests(manifests, name):
     fill(vae, manifests[name], "manifest")
     assert sizes["ista_iter_num"] == (4 if "ista4" in name else 2)
     assert vae.latent_channels == (4 if "4ch" in name else 16)
+
+
+def test_the_tiny_autoencoder_fits_its_manifest(manifests):
+    official = manifests["taehv_taew2_1"]
+    sizes = TAE.infer_config(official)
+    with parameters_on_meta():
+        vae = TAE(**sizes)
+    fill(vae, official, "manifest")
+    assert sizes == {
+        "latent_channels": 16,
+        "encoder_width": 64,
+        "decoder_widths": (256, 128, 64, 64),
+    }
+    assert sum(p.numel() for p in vae.parameters()) == pytest.approx(11.3e6, rel=5e-3)
 
 
 @pytest.mark.parametrize("name", COUNTS)
