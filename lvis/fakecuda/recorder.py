@@ -26,6 +26,7 @@ FREE = {
     aten.is_same_size, aten.sym_size, aten.sym_stride,
 }  # fmt: skip
 PINNED = "_lvis_pinned"
+COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd
 GRANULE = 512  # bytes to which CUDA's allocator rounds
 
 
@@ -108,9 +109,8 @@ class Recorder(TorchDispatchMode):
             return func(*args, **kwargs)
         if _decomposes(func):
             with self:
-                answer = func.decompose(*args, **kwargs)
-            if answer is not NotImplemented:
-                return answer
+                # not func.decompose, which prefers the compiler's formulas in Python, of many kernels, to C++'s
+                return func._op_dk(COMPOSITE, *args, **kwargs)
         packet = func._overloadpacket
         found = self._read(packet, args)
         if found is not None:

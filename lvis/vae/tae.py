@@ -3,10 +3,10 @@
 Convolutions are per frame; what a layer knows of time is the frame before, beside the present one, in its memory
 blocks. Parameters have TAEHV's names. It takes and gives normalised latents: no statistics of its own.
 
-Its decoder's frames are those of Wan's: 1 for the first latent, 4 for each later one, of the four that every latent makes.
-Its encoder is another matter. Published weights read frames 4j to 4j + 3 for latent j, three of which Wan's latent
-does not cover, so that a stream would wait for them. Ours reads 4j - 3 to 4j, frame 0 four times for the first:
-it streams, and what the published weights lose by that is not known. Hence `encoder`: Wan's own beside the tiny decoder.
+Every latent makes four frames; as in Wan's VAE, the first latent's last frame is frame 0 and its others are not used.
+Of its encoder, published weights read frames 4j to 4j + 3 for latent j. Wan's latent ends at 4j, and a stream would
+have to wait for the others. Ours reads 4j - 3 to 4j, frame 0 four times for the first: it streams, and what published
+weights lose by that is not known. Hence `encoder`: Wan's own beside the tiny decoder.
 """
 
 from __future__ import annotations
@@ -148,8 +148,8 @@ class TAE(VideoVAE):
         Raises:
             UserError: a tensor that tells a size is missing.
         """
-        told = ("encoder.0.weight", "encoder.17.weight")
-        told += ("decoder.1.weight", "decoder.8.weight", "decoder.14.weight", "decoder.20.weight")
+        told = [f"encoder.{number}.weight" for number in (0, 17)]
+        told += [f"decoder.{number}.weight" for number in (1, 8, 14, 20)]
         missing = [key for key in told if key not in state]
         if missing:
             raise UserError(f"the tiny autoencoder has no {', '.join(missing)}; give another file")
@@ -189,7 +189,7 @@ class TAE(VideoVAE):
                 first = 3 + stage * (3 + BLOCKS)
                 for number in range(first, first + BLOCKS):
                     x = self.decoder[str(number)](x, memory)
-                # growing per pixel and then doubling pixels is TAEHV's doubling and then growing, at a quarter of the cost
+                # per pixel, so it may go before the doubling of the sides, at a quarter of the cost
                 x = self.decoder[str(first + BLOCKS + 1)](x)
                 x = F.interpolate(x, scale_factor=2, mode="nearest-exact")
                 x = _apply(self.decoder[str(first + BLOCKS + 2)], x)

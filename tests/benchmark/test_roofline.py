@@ -22,6 +22,7 @@ SLACK = 0.02
 SMALL = {
     "student lean": ["solver=student", "vae=lean"],
     "student wan": ["solver=student", "vae=wan", "task=deblur"],
+    "student tae": ["solver=student", "vae=tae", "task=deblur"],
 }
 FULL = {**SMALL, "avis": ["solver=avis", "vae=wan"], "flash": ["solver=avis_flash", "vae=wan"]}
 CASES = [

@@ -87,3 +87,12 @@ def test_a_mixed_device_and_a_sync_are_seen():
     kinds = [event.kind for event in recorder.events]
     assert {"sync", "h2d", "d2h", "scalar", "mixed"} <= set(kinds)
     assert recorder.peak >= 2 * 512
+
+
+def test_an_operation_launches_what_it_does_on_a_gpu_not_what_a_compiler_makes_of_it():
+    with recorded() as recorder, torch.inference_mode():
+        x = torch.zeros(1, 4, 8, 8, device="cuda", dtype=torch.bfloat16)
+        torch.nn.functional.interpolate(x, scale_factor=2, mode="nearest-exact")
+    kernel = recorder.kernels[-1]
+    assert (len(recorder.kernels), kernel.dtype) == (2, "bfloat16")
+    assert kernel.nbytes == 2 * x.numel() * (1 + 4)
