@@ -4,6 +4,7 @@ The classical transform-domain denoiser (Yaroslavsky, 1996; Guleryuz, 2007): no 
 """
 
 from functools import lru_cache
+from itertools import product
 
 import torch
 import torch.nn.functional as F
@@ -17,21 +18,26 @@ FRAMES = 4
 THRESHOLD = 2.7
 # the share of blocks that may be taken to hold nothing but noise
 FLATTEST = 0.2
+# blocks whose 64 coefficients are at hand at a time: on a CPU, what its caches hold
+PLACES = {"cpu": 2**13}
+MANY_PLACES = 2**20
 
 
+@torch.no_grad()
 def without_noise(video: Tensor, sigma: float, step: int = STEP) -> Tensor:
-    """`video` (B, 3, T, H, W) with white noise of standard deviation `sigma` reduced.
+    """`video` (B, 3, T, H, W) with white noise of standard deviation `sigma` reduced; no gradient.
 
-    Blocks begin `step` pixels apart (8: each pixel in one, four times as fast as 4). Frames are
+    Blocks begin `step` pixels apart (8: each pixel in one, twice as fast as 4). Frames are
     taken four at a time. Videos smaller than a block come back as they are.
     """
     if sigma <= 0 or min(video.shape[3:]) < SIDE:
         return video
-    # luminance and two colour axes, orthonormal, so that noise stays white
-    colours = _cosines(3).to(video)
-    opponent = torch.einsum("dc,bcthw->bdthw", colours, video)
-    parts = [_shrunk(part, sigma, step) for part in opponent.split(FRAMES, dim=2)]
-    return torch.einsum("dc,bdthw->bcthw", colours, torch.cat(parts, dim=2))
+    result = video.new_empty(video.shape)
+    for start in range(0, video.shape[2], FRAMES):
+        part = slice(start, start + FRAMES)
+        for sample, restored in zip(video, result, strict=True):
+            _shrink(sample[:, part], restored[:, part], sigma, step)
+    return result
 
 
 def estimated_noise(video: Tensor) -> float:
@@ -56,49 +62,96 @@ def estimated_noise(video: Tensor) -> float:
     return float((torch.quantile(energies, FLATTEST) / expected).sqrt())
 
 
-def _shrunk(video: Tensor, sigma: float, step: int) -> Tensor:
-    batch, channels, frames, height, width = video.shape
-    time = _cosines(frames).to(video)
-    spectrum = torch.einsum("st,bcthw->bcshw", time, video)
-    images = spectrum.reshape(-1, 1, height, width)
+def _shrink(video: Tensor, result: Tensor, sigma: float, step: int) -> None:
+    """The shrinkage of up to four frames (3, T, H, W), written to `result`."""
+    frames, height, width = video.shape[1:]
+    # colours and times are transformed together; luminance and two colour axes, orthonormal, keep
+    # white noise white, and the three means over time come first
+    mixing = torch.kron(_cosines(3), _cosines(frames)).view(3, frames, -1).transpose(0, 1)
+    mixing = mixing.reshape(3 * frames, -1).to(video)
     # every pixel is in the same number of blocks, and the sides divide by the step
     below, right = (-side % step for side in (height, width))
     margin = SIDE - step
-    padding = (margin, margin + right, margin, margin + below)
-    padded = F.pad(images, padding, mode="reflect")[:, 0]
-    total, weights = torch.zeros_like(padded), torch.zeros_like(padded)
-    # blocks that begin `step` pixels apart are as many grids of blocks side by side
-    for top in range(0, SIDE, step):
-        for left in range(0, SIDE, step):
-            rows = (padded.shape[1] - top) // SIDE
-            columns = (padded.shape[2] - left) // SIDE
-            part = (..., slice(top, top + rows * SIDE), slice(left, left + columns * SIDE))
-            kept, weight = _thresholded(padded[part], sigma, frames)
-            total[part] += kept
-            weights[part] += weight
-    result = (total / weights)[:, padding[2] :, padding[0] :][:, :height, :width]
-    spectrum = result.reshape(batch, channels, frames, height, width)
-    return torch.einsum("st,bcshw->bcthw", time, spectrum)
+    images = video.reshape(3 * frames, 1, height, width)
+    images = F.pad(images, (margin, margin + right, margin, margin + below), mode="reflect")
+    images = (mixing @ images.flatten(1)).view(images.shape)
+    shrunk = video.new_empty(3 * frames, height + below, width + right)
+    _shrink_images(images, shrunk, sigma, step)
+    spectrum = shrunk[:, :height, :width].reshape(3 * frames, -1)
+    for colour, back in zip(result, mixing.T.split(frames), strict=True):
+        torch.mm(back, spectrum, out=colour.view(frames, -1))
 
 
-def _thresholded(images: Tensor, sigma: float, frames: int) -> tuple[Tensor, Tensor]:
-    """Blocks side by side in (N, H, W), thresholded and weighted, and the weights."""
-    count, height, width = images.shape
-    cosines = _cosines(SIDE).to(images)
-    # (N, rows of blocks, columns of blocks, 8, 8)
-    blocks = images.view(count, height // SIDE, SIDE, width // SIDE, SIDE).transpose(2, 3)
-    blocks = cosines @ blocks @ cosines.mT
-    kept = blocks.abs() > THRESHOLD * sigma
-    # the mean of a block is its surest coefficient; without it, faint colours of large areas turn grey
-    kept.view(-1, frames, *kept.shape[1:])[:, 0, ..., 0, 0] = True
+def _shrink_images(images: Tensor, shrunk: Tensor, sigma: float, step: int) -> None:
+    """Thresholds and averages the overlapping blocks of padded images (N, 1, H', W').
+
+    The first three are means over time, whose own means are the surest coefficients of all: without
+    them, faint colours of large areas would turn grey.
+
+    Args:
+        shrunk: what is written, (N, H, W), sides that divide by `step`.
+    """
+    count = len(images)
+    rows, columns = (side // step for side in shrunk.shape[1:])
+    to_blocks, to_cells = (kernel.to(images) for kernel in _kernels(step))
+    places = PLACES.get(images.device.type, MANY_PLACES)
+    band = min(rows, max(1, places // columns))
+    several = max(1, places // (band * columns))
+    for first, top in product(range(0, count, several), range(0, rows, band)):
+        last, bottom = min(first + several, count), min(top + band, rows)
+        reach = slice(top * step, (bottom - 1) * step + 2 * SIDE - step)
+        blocks = F.conv2d(images[first:last, :, reach], to_blocks, stride=step)
+        cells = _averaged(blocks, to_cells, THRESHOLD * sigma, max(0, 3 - first))
+        target = shrunk[first:last, top * step : bottom * step]
+        target = target.view(last - first, bottom - top, step, columns, step)
+        target.permute(0, 2, 4, 1, 3).copy_(cells.unflatten(1, (step, step)))
+
+
+def _averaged(blocks: Tensor, to_cells: Tensor, threshold: float, means: int) -> Tensor:
+    """Hard thresholds on cosines (N, 64, h, w), then the weighted means of overlapping blocks.
+
+    Args:
+        blocks: changed in place.
+        to_cells: kernel (step^2, 64, n, n) that gives the step x step pixels of a cell.
+        means: of so many first images, the means of blocks stay.
+
+    Returns:
+        (N, step^2, h - n + 1, w - n + 1).
+    """
+    kept_means = blocks[:means, 0].clone()
+    torch.hardshrink(blocks, threshold, out=blocks)
+    blocks[:means, 0] = kept_means
+    if blocks.device.type == "cpu":
+        # few frequencies hold anything; to look is cheap where no device has to be waited for
+        alive = blocks.amax(dim=(0, 2, 3)).maximum(-blocks.amin(dim=(0, 2, 3))) > 0
+        alive[0] |= means > 0
+        alive = alive.nonzero()[:, 0]
+        blocks, to_cells = blocks[:, alive], to_cells[:, alive]
+        if not len(alive):
+            height, width = (side - to_cells.shape[2] + 1 for side in blocks.shape[2:])
+            return blocks.new_zeros(len(blocks), len(to_cells), height, width)
+    kept = blocks.sign().abs_()
+    kept[:means, 0] = 1
     # blocks of few coefficients are the surer ones
-    weight = kept.sum(dim=(3, 4), keepdim=True).clamp_min(1).to(images).reciprocal()
-    blocks = (cosines.mT @ (blocks * kept) @ cosines) * weight
-    shape = (count, height, width)
-    return (
-        blocks.transpose(2, 3).reshape(shape),
-        weight.expand_as(blocks).transpose(2, 3).reshape(shape),
-    )
+    weight = kept.sum(dim=1, keepdim=True).clamp_min_(1).reciprocal_()
+    cells = F.conv2d(blocks.mul_(weight), to_cells)
+    overlap = to_cells.shape[2]
+    return cells.div_(F.avg_pool2d(weight, overlap, stride=1, divisor_override=1))
+
+
+@lru_cache(maxsize=2)
+def _kernels(step: int) -> tuple[Tensor, Tensor]:
+    """Convolutions from images to blocks' cosines, with this stride, and from these to cells.
+
+    A cell is step x step pixels, and n = SIDE / step blocks reach it from each direction:
+    (64, 1, 8, 8) and (step^2, 64, n, n).
+    """
+    reach = SIDE // step
+    basis = _basis()
+    with torch.inference_mode(False):
+        cells = basis.view(SIDE**2, reach, step, reach, step).permute(2, 4, 0, 1, 3)
+        cells = cells.reshape(step**2, SIDE**2, reach, reach).flip(2, 3).contiguous()
+        return basis.view(SIDE**2, 1, SIDE, SIDE), cells
 
 
 @lru_cache(maxsize=8)
