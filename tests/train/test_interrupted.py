@@ -4,6 +4,8 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -19,10 +21,23 @@ from lvis.train.command import train
 PATIENCE = 300  # seconds
 
 
-def begin(arguments: list[str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        arguments, env=environment(), stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+@pytest.fixture
+def begin() -> Iterator[Callable[[list[str]], subprocess.Popen[str]]]:
+    """Starts a command in a process group of its own, of which nothing is left after the test."""
+    begun: list[subprocess.Popen[str]] = []
+
+    def start(arguments: list[str]) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            arguments, env=environment(), stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+        begun.append(process)
+        return process
+
+    yield start
+    for process in begun:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
 
 
 def wait_for_step(output: Path, step: int, process: subprocess.Popen[str]) -> None:
@@ -44,7 +59,9 @@ def saved_and_trained(output: Path) -> tuple[int, int]:
     return newest.counters["step"], read_journal(output / "metrics.jsonl")[-1]["step"]
 
 
-def test_a_killed_worker_and_then_a_signal_to_the_group_cost_no_step(command, tmp_path):
+def test_a_killed_worker_and_then_a_signal_to_the_group_cost_no_step(
+    command, begin, tmp_path
+):
     """SIGTERM goes to the workers, too, when a scheduler or a shell ends a job."""
     endless = ("trainer.max_steps=100000", "trainer.save_every=100000", "data.num_workers=2")
     process = begin(command(tmp_path, *endless))
