@@ -1,5 +1,6 @@
 """What tests of several folders share."""
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,6 +9,12 @@ import pytest
 
 BLOCK = 32768  # of LevelDB's log format, in which a .wandb file is written after 7 bytes of its own
 LAST_PARTS = (1, 4)  # a whole record, and the end of one in parts
+
+
+def pytest_configure() -> None:
+    # W&B's own process has half a minute to begin, which a busy machine may not give it
+    os.environ.setdefault("WANDB_X_SERVICE_WAIT", "300")
+    os.environ.setdefault("WANDB_INIT_TIMEOUT", "300")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

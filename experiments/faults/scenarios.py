@@ -45,6 +45,7 @@ def killed_while_saving(weights: Path, folder: Path) -> Outcome:
     began = time.monotonic()
     while not list((output / "checkpoints").glob(".partial_*")) and process.poll() is None:
         assert time.monotonic() - began < t.PATIENCE
+        time.sleep(0.001)
     time.sleep(random.random() * 0.01)
     process.kill()
     process.communicate()

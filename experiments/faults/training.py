@@ -18,7 +18,7 @@ from lvis.vae import LeanVAE, WanVAE
 from lvis.weights import save_lean_vae, save_text_encoder, save_transformer, save_wan_vae
 
 HERE = Path(__file__).resolve().parent
-PATIENCE = 240  # seconds that a run may take
+PATIENCE = 900  # seconds that a run may take
 STEPS = 6
 
 

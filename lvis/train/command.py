@@ -25,6 +25,7 @@ from lvis.distill.callbacks import PromptsFirst, Reporting, SpikeGuard, Stopping
 from lvis.distill.feeding import Feed
 from lvis.distill.latent_cache import latent_cache, prepared_latents
 from lvis.distill.module import Distillation
+from lvis.distill.observing import Observing
 from lvis.distill.parallel import build_strategy
 from lvis.distill.plan import plan_table
 from lvis.distill.preemption import heeding_signals
@@ -84,7 +85,7 @@ def train(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
             validation,
         )
         callbacks: list[Callback] = [reporting, validation, saving]
-        callbacks += [Stopping(max_steps, preemption), PromptsFirst()]
+        callbacks += [Stopping(max_steps, preemption), PromptsFirst(), Observing()]
         if cfg.trainer.spike_factor is not None:
             callbacks.insert(
                 1, SpikeGuard(folder, cfg.trainer.spike_factor, cfg.trainer.most_spikes)

@@ -40,7 +40,7 @@ def test_a_solver_is_run_through_its_stream():
     operator = GaussianBlur(size=9, sigma=0.6)
     restored = solve(PinvSolver(), operator, operator(video), (32, 32), seed=0)
     assert restored.video.shape == video.shape
-    assert restored.time_to_first_frame <= restored.seconds + 1
+    assert restored.seconds > 0 and restored.time_to_first_frame > 0
     assert scores(restored.video, video)["psnr"] > scores(operator(video), video)["psnr"]
 
 

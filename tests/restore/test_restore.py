@@ -238,7 +238,7 @@ def test_raw_frames_go_through_standard_input_and_output(tmp_path):
     ]
     done = subprocess.run(
         [sys.executable, "-m", "lvis.restore", *arguments],
-        input=frames.tobytes(), capture_output=True, cwd=tmp_path, timeout=300,
+        input=frames.tobytes(), capture_output=True, cwd=tmp_path, timeout=900,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr.decode()

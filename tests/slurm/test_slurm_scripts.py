@@ -31,7 +31,7 @@ class Cluster:
             env={**here, **self.variables, **variables},
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=900,
         )
 
     def calls(self, program: str) -> list[str]:

@@ -13,7 +13,7 @@ from lvis.backbone import TextEncoder, WanTransformer
 from lvis.vae import LeanVAE, WanVAE
 from lvis.weights import save_lean_vae, save_text_encoder, save_transformer, save_wan_vae
 
-MINUTES = 4 * 60
+MINUTES = 15 * 60
 
 
 @pytest.fixture(scope="session")

@@ -59,9 +59,7 @@ def saved_and_trained(output: Path) -> tuple[int, int]:
     return newest.counters["step"], read_journal(output / "metrics.jsonl")[-1]["step"]
 
 
-def test_a_killed_worker_and_then_a_signal_to_the_group_cost_no_step(
-    command, begin, tmp_path
-):
+def test_a_killed_worker_and_then_a_signal_to_the_group_cost_no_step(command, begin, tmp_path):
     """SIGTERM goes to the workers, too, when a scheduler or a shell ends a job."""
     endless = ("trainer.max_steps=100000", "trainer.save_every=100000", "data.num_workers=2")
     process = begin(command(tmp_path, *endless))
