@@ -70,7 +70,7 @@ run_training() {
   exit 0
 }
 
-# points FILE: one line a point, without comments, blank lines and the carriage returns of Windows.
+# points FILE: one line per point, without comments, blank lines and the carriage returns of Windows.
 points() {
   awk '{ sub(/\r$/, ""); sub(/(^|[ \t])#.*$/, ""); if (NF) { $1 = $1; print } }' "$1"
 }

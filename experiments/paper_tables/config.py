@@ -71,7 +71,7 @@ class Line:
 class Claim:
     """Something that the paper says: the row `ahead` is better than the row `behind` in a column.
 
-    `outcome` is set where no comparison of ours can tell; `why` has a text an outcome, shown where it occurs.
+    `outcome` is set where no comparison of ours can tell; `why` has one text per outcome, shown where it occurs.
     """
 
     text: str
@@ -272,7 +272,7 @@ def _known(path: Path, place: str, raw: Any, keys: set[str]) -> None:
     unknown = [str(key) for key in raw if key not in keys]
     if unknown:
         raise UserError(
-            f"{path}: {place}{unknown[0]} is no key; there are {', '.join(sorted(keys))}"
+            f"{path}: {place}{unknown[0]} is not a key; there are {', '.join(sorted(keys))}"
         )
 
 

@@ -74,7 +74,7 @@ def row(name: str, devices: int, words: list[str]) -> dict[str, object]:
 
 def table(rows: list[dict]) -> str:
     headings = (
-        "preset", "GPUs", "clips per GPU or group", "always, GB", "at the largest moment, GB", "40 GB", "80 GB",
+        "preset", "GPUs", "clips per GPU or group", "throughout, GB", "peak, GB", "40 GB", "80 GB",
         "s per step, A100 at 35 %",
     )  # fmt: skip
     cells = [

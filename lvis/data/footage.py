@@ -37,7 +37,7 @@ class Footage(Dataset[dict[str, Any]]):
 
     Args:
         folder: Searched at any depth (`find_footage`).
-        size: Height and width of a clip in pixels, 16 or more each. Smaller files are passed over.
+        size: Height and width of a clip in pixels, 16 or more each. Smaller files are skipped.
         frames: Frames per clip, T.
         seed: Of every draw.
         split: `train`, or `val`: the files that are held out, in turn, videos only where there are any.
@@ -49,7 +49,7 @@ class Footage(Dataset[dict[str, Any]]):
             frames are the least), `skip` passes it over.
         held_out: Share of the files that validate; 0 trains on all.
         hold_out: By `hash` of the file's content, or by `source`.
-        exclude: Names of files and folders that are passed over; * and ? are wildcards.
+        exclude: Names of files and folders that are skipped; * and ? are wildcards.
         cache_mb: Megabytes of decoded files that this process keeps.
         files: What `find_footage` returned for the folder, to look only once.
 

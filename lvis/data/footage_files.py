@@ -61,7 +61,7 @@ def find_footage(folder: str | None, exclude: Sequence[str] = ()) -> list[MediaF
 
     Only headers are read. The source of a file is the part of its name before `__` where there is one,
     else the folder that holds it. `<name>.txt` beside a file is its caption. Hidden files and folders are
-    passed over, and so are those whose path has a part that matches a pattern of `exclude`.
+    skipped, and so are those whose path has a part that matches a pattern of `exclude`.
 
     Raises:
         UserError: no folder, or nothing in it can be read.

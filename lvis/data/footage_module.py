@@ -29,7 +29,7 @@ class FootageDataModule(ClipDataModule):
         short: `mirror` or `skip` videos with fewer frames than a clip.
         held_out: Share of the files that are held out.
         hold_out: By `hash` or by `source`.
-        exclude: Names of files and folders that are passed over.
+        exclude: Names of files and folders that are skipped.
         cache_mb: Megabytes of decoded files kept in memory, over all workers.
 
     Raises:

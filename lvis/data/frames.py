@@ -137,7 +137,7 @@ def image_names(folder: Path) -> list[str]:
 
 
 class FolderReader:
-    """The images of a folder in the order of their numbers; hidden files and other suffixes are passed over.
+    """The images of a folder in the order of their numbers; hidden files and other suffixes are skipped.
 
     Every header is read beforehand. `notes` says in sentences what is odd about the folder and what is
     done: gaps, doubled and negative numbers, other files, several pages, alpha.
@@ -186,7 +186,7 @@ class FolderReader:
             if not self._has_alpha and hides_something(image):
                 self._has_alpha = True
                 self.notes.append(
-                    "its pictures have an alpha channel, which is left out: what it hides is shown"
+                    "its pictures have an alpha channel, which is ignored: hidden pixels are shown"
                 )
         return read_image(self.folder / name, self.most_pixels)
 

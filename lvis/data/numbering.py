@@ -74,7 +74,7 @@ def passed_over(folder: Path, names: Sequence[str]) -> Iterator[str]:
     ]
     if others:
         first = ordered([path.name + "/" * path.is_dir() for path in others])
-        yield f"{len(others)} other entries in it are passed over: {_shown(first)}"
+        yield f"{len(others)} other entries in it are skipped: {_shown(first)}"
 
 
 def _shown(names: Sequence[str]) -> str:

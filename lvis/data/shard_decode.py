@@ -77,7 +77,7 @@ def decode_video(content: bytes, extension: str, size: tuple[int, int], frames: 
                 if count == frames:
                     return video
     except (av.FFmpegError, ValueError, IndexError) as error:
-        raise DecodeError(f"is no readable video after {count} frames ({error})") from error
+        raise DecodeError(f"is not a readable video after {count} frames ({error})") from error
     raise DecodeError(f"has {count} frames of {frames}")
 
 

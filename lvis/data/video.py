@@ -109,7 +109,7 @@ class VideoReader:
     at a time.
 
     Iterate once. With `deinterlace`, interlaced frames are made progressive. Sound, data and further
-    video streams are passed over. The file is read once beforehand, without decoding, for its times.
+    video streams are ignored. The file is read once beforehand, without decoding, for its times.
     `notes` says in sentences what is done to the pictures, and that a file has been cut off.
 
     Raises:
@@ -181,9 +181,11 @@ class VideoReader:
                 self._sideways = is_sideways(frame)
                 self._follow(frame)
                 if not position and is_oblique(frame):
-                    self.notes.append("it is turned by an odd angle, to the nearest quarter turn")
+                    self.notes.append(
+                        "it is rotated by an odd angle; it is shown at the nearest quarter turn"
+                    )
                 if not position and hides_something(frame, self._stream):
-                    self.notes.append("its alpha channel is left out, and what that hides is shown")
+                    self.notes.append("its alpha channel is ignored, and hidden pixels are shown")
                 if not position and (wide := wide_colours(frame)):
                     self.notes.append(described(wide))
                 yield upright_rgb(frame)
@@ -248,7 +250,9 @@ class VideoReader:
         in_header = self._stream.frames if self._container.format.name == "avi" else 0
         promised = max(self._survey.count, in_header)
         if promised - read > max(2, promised // 50):
-            self.notes.append(f"it promises {promised} frames, and {read} could be read")
+            self.notes.append(
+                f"its header promises {promised} frames, but only {read} could be read"
+            )
 
     def _follow(self, frame: av.VideoFrame) -> None:
         if self._times is not None:

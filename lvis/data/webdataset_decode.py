@@ -49,7 +49,7 @@ def caption_of(sample: Mapping[str, Any]) -> str:
     """The `.txt`, else the first of `CAPTION_KEYS` in the `.json`, else "".
 
     Raises:
-        DecodeError: unreadable, or a caption that is no text.
+        DecodeError: unreadable, or a caption that is not text.
     """
     for extension in (TEXT, METADATA):
         if len(sample.get(extension, b"")) > METADATA_BYTES:
@@ -101,7 +101,7 @@ def decode_clip(
                 if taken == frames:
                     return np.ascontiguousarray(video.transpose(3, 0, 1, 2))
     except (av.FFmpegError, ValueError, IndexError) as error:
-        raise DecodeError(f"is no readable video after {taken} frames ({error})") from error
+        raise DecodeError(f"is not a readable video after {taken} frames ({error})") from error
     raise DecodeError(f"has {taken} of {frames} frames")
 
 

@@ -102,7 +102,7 @@ class WebDatasetModule(ResumableDataModule):
                 "data.num_workers): lower data.num_workers, or set data.resampled=true"
             )
         if self.position:
-            log.info("resuming: the first %d samples are passed over", self.position)
+            log.info("resuming: the first %d samples are skipped", self.position)
         self.stream = WebDatasetStream(
             self.urls,
             self.clips,

@@ -99,7 +99,7 @@ def _expand(path: str, frames: int, size: tuple[int, int]) -> list[NamedClip]:
     )
     if not inside:
         raise UserError(
-            f"clips.source: {path} holds no videos and no frames; give a folder that does"
+            f"clips.source: {path} holds neither videos nor frames; give a folder that does"
         )
     return [
         NamedClip(p.stem, partial(_read, str(p), str(p), frames, size), _content(p)) for p in inside

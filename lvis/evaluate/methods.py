@@ -25,10 +25,10 @@ class Restoration:
     """A restored clip (1, 3, T, H, W) and what it took (None where nothing was timed).
 
     Attributes:
-        timings: seconds a stage.
+        timings: seconds per stage.
         peak_memory: bytes allocated on a CUDA device at the peak, weights included.
         memory_growth: on a CPU, bytes by which the process grew at the peak, weights not included.
-        passes: forward passes of each network a frame, of solvers that count them.
+        passes: forward passes of each network per frame, of solvers that count them.
     """
 
     video: Tensor

@@ -37,7 +37,7 @@ def own_rows(path: Path) -> list[Row]:
     try:
         rows = read_rows(path)
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise UserError(f"{path} cannot be read: {reason}; choose another output") from error
     for row in rows:
         known = row if isinstance(row, dict) else {}

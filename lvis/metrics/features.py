@@ -30,7 +30,7 @@ def load_network(path: Path) -> nn.Module:
     try:
         return torch.jit.load(str(path), map_location="cpu").eval()
     except RuntimeError as error:
-        raise UserError(f"{path} is not a TorchScript network; give such a file") from error
+        raise UserError(f"{path} is not a TorchScript network; give a TorchScript file") from error
 
 
 @torch.no_grad()

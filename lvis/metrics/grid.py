@@ -17,7 +17,7 @@ def grid_energy(video: Tensor, reference: Tensor) -> float:
     """Power of the 8-pixel period over the reference's: 1 for the clean clip itself.
 
     The periodograms of pixel differences along rows and along columns, at 1/8, 2/8, 3/8 and 4/8
-    cycles a pixel, summed over both directions, all channels and all frames.
+    cycles per pixel, summed over both directions, all channels and all frames.
 
     Weak spots: noise has power at these frequencies too and raises it, blur lowers it and can hide
     a grid; see `grid_contrast` for a measure that neither moves much.
@@ -39,7 +39,7 @@ def grid_contrast(video: Tensor, reference: Tensor) -> float:
     """How far the 8-pixel period stands out of its neighbours in the spectrum, over the
     reference's: 1 for the clean clip.
 
-    The power of `grid_energy` over that at the odd sixteenths of a cycle a pixel between them.
+    The power of `grid_energy` over that at the odd sixteenths of a cycle per pixel between them.
     Noise adds to both and blur takes from both.
 
     Weak spot: a pattern whose sign changes at random from block to block has no line in the

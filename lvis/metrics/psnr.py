@@ -5,7 +5,7 @@ from torch import Tensor
 
 from lvis.metrics.frames import unit_frames
 
-PSNR = "psnr_rgb_frame_mean"  # RGB in [0, 1] clipped, one PSNR a frame, then the mean over frames
+PSNR = "psnr_rgb_frame_mean"  # RGB in [0, 1] clipped, one PSNR per frame, then the mean over frames
 LIMIT = 100.0  # dB given to a frame that is the same to within 1e-10 in mean squared error
 
 

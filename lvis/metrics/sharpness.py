@@ -6,7 +6,7 @@ from torch import Tensor
 from lvis.metrics.errors import Unmeasured
 from lvis.metrics.frames import unit_frames
 
-HIGH_BAND = 0.25  # cycles a pixel, half of Nyquist
+HIGH_BAND = 0.25  # cycles per pixel, half of Nyquist
 MOST_GRADIENTS = 2**20  # of each direction; more change the distance in its third digit
 _LUMA = (0.2126, 0.7152, 0.0722)  # BT.709
 _FLOOR = 1e-12
@@ -14,7 +14,7 @@ _FLOOR = 1e-12
 
 @torch.no_grad()
 def sharpness_high_band(video: Tensor, reference: Tensor) -> float:
-    """Spatial power above a quarter of a cycle a pixel over the reference's, in dB.
+    """Spatial power above a quarter of a cycle per pixel over the reference's, in dB.
 
     Of BT.709 luma in [0, 1], each frame under a Hann window, summed over frames. Negative: blurred;
     0: as the clean clip; positive: more detail, ringing or noise than there was.

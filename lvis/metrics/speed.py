@@ -18,7 +18,7 @@ class Clock:
         frames: restored ones.
         seconds: of all stages together.
         time_to_first_frame: seconds from the first measurement to the first restored block.
-        timings: seconds a stage.
+        timings: seconds per stage.
         peak_memory: bytes allocated at the peak, of a CUDA device; None elsewhere.
         memory_growth: bytes by which the process grew at the peak, on a CPU; None elsewhere.
     """

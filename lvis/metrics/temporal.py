@@ -8,7 +8,7 @@ from lvis.metrics.errors import Unmeasured
 from lvis.metrics.frames import unit_frames
 
 # flicker is what changes faster than natural motion of the same clip: above half of Nyquist
-HIGH_BAND = 0.25  # cycles a frame
+HIGH_BAND = 0.25  # cycles per frame
 # static: the clean clip changes by less, in the mean over a neighbourhood (sensors are never still)
 STATIC, NEIGHBOURHOOD = 2 / 255, 7
 LEAST_STATIC = 0.01  # share of places; fewer are no sample of anything
@@ -43,7 +43,7 @@ def flicker_spectrum(video: Tensor) -> tuple[Tensor, Tensor]:
         video: (B, 3, T, H, W) in [-1, 1], T at least 4; clipped.
 
     Returns:
-        Frequencies in cycles a frame, 0 to 0.5, (T // 2 + 1,), and powers of the same shape.
+        Frequencies in cycles per frame, 0 to 0.5, (T // 2 + 1,), and powers of the same shape.
 
     Raises:
         Unmeasured: fewer than 4 frames.

@@ -88,7 +88,7 @@ class VBench:
             except (OSError, subprocess.TimeoutExpired) as error:
                 raise Unmeasured(f"VBench did not run: {type(error).__name__}") from error
             if done.returncode or not answer.is_file():
-                said = done.stderr.strip().splitlines() or ["it said nothing"]
+                said = done.stderr.strip().splitlines() or ["it gave no reason"]
                 raise Unmeasured(f"VBench failed: {said[-1][:200]}")
             return json.loads(answer.read_text(encoding="utf-8"))
 
@@ -98,5 +98,5 @@ class VBench:
         try:
             probe = subprocess.run([str(self._python), "-c", _PROBE], capture_output=True)
         except OSError:
-            return f"metric_weights.vbench.python={self._python} is no interpreter"
+            return f"metric_weights.vbench.python={self._python} is not an interpreter"
         return f"{self._python} has no vbench installed" if probe.returncode else None

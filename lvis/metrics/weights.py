@@ -51,7 +51,7 @@ def _find(source: str, key: str) -> Path:
     if not source.startswith("hub:"):
         path = Path(source).expanduser()
         if not path.is_file():
-            raise Unmeasured(f"no weights: {key}.source={source} is no file")
+            raise Unmeasured(f"no weights: {key}.source={source} is not a file")
         return path
     name, _, inside = source.removeprefix("hub:").partition(":")
     if not inside or ".." in Path(inside).parts:

@@ -41,7 +41,7 @@ class LinearOperator(nn.Module):
     A subclass needs `forward` alone: the adjoint is then a vector-Jacobian product, `pinv` and
     `prox` run conjugate gradients on the normal equations, and `norm` is a power iteration. The
     subclass overrides what it knows in closed form, and `video_shape` when A changes the shape.
-    Samples of a batch must not mix. Set `streamable = True` when A treats every frame by itself.
+    Samples of a batch must not mix. Set `streamable = True` when A treats frames independently.
 
     >>> import torch
     >>> from lvis.operators import LinearOperator
@@ -267,7 +267,7 @@ class LinearOperator(nn.Module):
 
     def _unstreamable(self) -> str:
         return (
-            f"{type(self).__name__} does not say that it treats every frame by itself, so it "
+            f"{type(self).__name__} does not declare that it treats frames independently, so it "
             f"cannot be streamed: "
             "set streamable = True on the class if it does, or restore whole clips"
         )

@@ -20,7 +20,7 @@ class GaussianBlur(Separable):
     lift is y itself; adjoint="official" is the identity (AVIS).
 
     Args:
-        size: odd number of taps a side.
+        size: odd number of taps per side.
         sigma: standard deviation in pixels.
         border: "reflect" (AVIS, VISION-XL), "zero" (InstantViR's code), "replicate" (its
             docstring) or "circular".

@@ -120,7 +120,7 @@ def memory(
     encoder: Any,
     clips: int,
 ) -> Plan:
-    """The memory of one GPU: throughout, for a while, and at the largest moment."""
+    """The memory of one GPU: throughout, for a while, and at the peak."""
     persistent = persistent_parts(losses, strategy, encoder)
     always = sum(persistent.values())
     phases = {

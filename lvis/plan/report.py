@@ -19,7 +19,7 @@ def tables(plan: Plan) -> list[tuple[str, tuple[str, ...], Rows]]:
     found: list[tuple[str, tuple[str, ...], Rows]] = [
         ("run", ("", ""), [(k, str(v)) for k, v in plan["what"].items()]),
         ("memory per GPU", ("part", "GB"), _memory_rows(plan["memory"])),
-        ("largest moments", _MOMENTS, _moment_rows(plan["memory"])),
+        ("peaks", _MOMENTS, _moment_rows(plan["memory"])),
         ("operations per training step and GPU", ("", "TFLOP"), _operation_rows(plan)),
         ("time", ("", ""), [(k, _number(v)) for k, v in plan["time"].items()]),
     ]
@@ -57,9 +57,9 @@ _MOMENTS = ("moment", "GB on top", "total GB", "in", "the largest of it")
 
 def _memory_rows(memory: Plan) -> Rows:
     rows: Rows = [(name, _gb(value)) for name, value in memory["persistent"].items()]
-    rows.append(("all the time, together", _gb(memory["persistent_bytes"])))
+    rows.append(("throughout, in all", _gb(memory["persistent_bytes"])))
     rows += [(name, _gb(value)) for name, value in memory["for a while"].items()]
-    rows.append(("at the largest moment, together", _gb(memory["peak_bytes"])))
+    rows.append(("peak, in all", _gb(memory["peak_bytes"])))
     for size, fits in memory["fits"].items():
         rows.append((f"fits {size} GB", "yes" if fits else "no"))
     return rows

@@ -77,7 +77,7 @@ def make(shards: list[PlannedShard], cfg: DictConfig, settings: Settings) -> Non
         for _ in pool.run(((shard, settings) for shard in shards), meter):
             pass
         say(
-            f"cut {meter.total} clips in {meter.seconds:.1f} s, {meter.total / meter.seconds:.2f} a second"
+            f"cut {meter.total} clips in {meter.seconds:.1f} s, {meter.total / meter.seconds:.2f} per second"
         )
 
 
@@ -86,7 +86,7 @@ def encode(shards: list[Shard], cfg: DictConfig, settings: Settings) -> None:
     from lvis.prepare.latents import encode_shards
 
     rate = encode_shards(shards, cfg, settings)
-    say("the latents are there already" if rate is None else f"encoded {rate:.2f} clips a second")
+    say("the latents are there already" if rate is None else f"encoded {rate:.2f} clips per second")
 
 
 def embedded(captions: set[str], cfg: DictConfig, settings: Settings) -> "PromptCache":
@@ -122,7 +122,7 @@ def report(index: Index, whole: Plan, settings: Settings) -> None:
         say(f"what was left out and why: {Path(settings.output) / REPORT}")
     say(
         f"{index.clips[TRAIN]} clips to train on and {index.clips[HELD_OUT]} held out, in "
-        f"{len(index.shards)} shards of together {size / 1e6:.1f} MB: {settings.output}"
+        f"{len(index.shards)} shards, {size / 1e6:.1f} MB in all: {settings.output}"
     )
 
 

@@ -41,7 +41,7 @@ class Folder:
             return
         if self.path.is_dir() and any(self.path.iterdir()) and not self.state.is_dir():
             raise UserError(
-                f"output={self.path} is not empty and no folder of shards; name another one"
+                f"output={self.path} is not empty and not a folder of shards; name another one"
             )
         write_text(record, json.dumps(here, indent=1) + "\n")
 

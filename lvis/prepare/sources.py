@@ -107,7 +107,7 @@ def _listed(tables: list[Path], root: Path) -> Iterator[Source]:
 
 
 def _below(root: Path, start: Path) -> Iterator[Source]:
-    """Videos and folders of images below `start`, named from `root`; hidden ones are passed over."""
+    """Videos and folders of images below `start`, named from `root`; hidden ones are skipped."""
     for folder, children, files in os.walk(start):
         children[:] = sorted(name for name in children if not name.startswith("."))
         shown = [name for name in files if not name.startswith(".")]

@@ -39,7 +39,7 @@ def read_table(table: Path) -> list[tuple[str, str]]:
 
 
 def has_paths(table: Path) -> bool:
-    """Whether a file is a list of videos, so that other JSON and text files are passed over."""
+    """Whether a file is a list of videos, so that other JSON and text files are skipped."""
     if table.suffix.lower() == ".txt":
         return False
     try:

@@ -27,7 +27,7 @@ REMEMBERED = (
 
 
 class StreamedMask(Inpainting):
-    """Inpainting with a mask a frame, of which only the last blocks are in memory.
+    """Inpainting with one mask per frame, of which only the last blocks are in memory.
 
     Args:
         frames: the mask's levels in order, uint8 (H, W) each.

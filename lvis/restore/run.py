@@ -30,7 +30,7 @@ SCORED = {"visible": "measurement", "inverse": "pinv"}  # names in the table
 @dataclass(frozen=True)
 class Outcome:
     """What a run did: frames, frames per second (reading and writing included), seconds to the first
-    restored block, seconds a stage of the solver, and with degrade=true the scores, variant ->
+    restored block, seconds per stage of the solver, and with degrade=true the scores, variant ->
     protocol -> mean."""
 
     frames: int

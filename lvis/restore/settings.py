@@ -90,10 +90,10 @@ class Settings:
             )
         if self.compare and self.output == "-":
             raise UserError(
-                "compare=true needs a name to go beside; give output=FILE in place of output=-"
+                "compare=true writes a file beside the output; give output=FILE instead of output=-"
             )
         if self.save_measurement == "-":
-            raise UserError("save_measurement=- has no place; give a file or a folder")
+            raise UserError("save_measurement=- is not possible; give a file or a folder")
         if self.raw_size and self.input != "-":
             raise UserError("raw.size is for raw frames; give input=- or leave raw.size out")
         if self.raw_rate and self.input != "-" and Path(self.input).is_file():
@@ -120,6 +120,6 @@ class Settings:
 
 
 def mask_path(measurement: str, video: bool) -> str:
-    """Where a saved measurement's mask goes: beside it; lossless video for a mask a frame."""
+    """Where a saved measurement's mask goes: beside it; lossless video for one mask per frame."""
     path = Path(measurement)
     return str(path.with_name(f"{path.stem}_mask{'.mkv' if video else '.png'}"))

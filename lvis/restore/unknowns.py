@@ -77,14 +77,16 @@ def _sigma(video: Tensor, floor: float) -> float:
     found = estimated_blur(video, floor)
     if found is None:
         raise UserError(
-            "task.operator.sigma=auto finds too little detail above the noise to tell the blur; "
+            "task.operator.sigma=auto finds too little detail above the noise to estimate the blur; "
             "give task.operator.sigma as a number of pixels"
         )
     sigma = CAUTION * found
     if sigma < NARROWEST:
-        say(f"the video is about as sharp as a camera's (sigma {found:.2f} pixels): little to do")
+        say(
+            f"the video is about as sharp as a camera leaves it (sigma {found:.2f} pixels); little is changed"
+        )
         return NARROWEST
-    say(f"estimated blur: sigma {found:.2f} pixels, of which {sigma:.2f} is undone")
+    say(f"estimated blur: sigma {found:.2f} pixels, of which {sigma:.2f} is inverted")
     return sigma
 
 

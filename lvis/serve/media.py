@@ -140,7 +140,7 @@ class Media:
         """
         try:
             if path.suffix not in IMAGES:
-                raise UserError(f"{_shown(name)} is no picture; give one of {', '.join(IMAGES)}")
+                raise UserError(f"{_shown(name)} is not a picture; give one of {', '.join(IMAGES)}")
             read_image(path, self.settings.max_pixels)
             white = load_mask(path)[0, 0, 0].numpy()
             kept = path.with_name(f"{_name()}.png")

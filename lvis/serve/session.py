@@ -110,7 +110,7 @@ class Session:
         sentence = str(error) if isinstance(error, UserError) else of_the_machine(error)
         if sentence is None:
             log.exception("a session failed")
-            sentence = "the server failed at this clip; its log says why"
+            sentence = "the server could not restore this clip; its log has the reason"
         sentence = self.server.media.concealed(" ".join(sentence.split()))
         with contextlib.suppress(RuntimeError, WebSocketDisconnect):
             await self.socket.send_json({"type": "error", "sentence": sentence})
@@ -118,7 +118,7 @@ class Session:
     async def _clip(self, record: Record, begin: Any) -> None:
         """Send the blocks from number `begin` on: those that are kept, then those that are made now."""
         if isinstance(begin, bool) or not isinstance(begin, int) or begin < 0:
-            raise UserError("the page did not say where to go on; start again")
+            raise UserError("the page did not say where to continue; start again")
         record.gone.set()  # whoever shows this clip has been reloaded
         async with record.lock:
             record.gone.clear()

@@ -82,8 +82,8 @@ def _token(value: Any, host: str) -> str | None:
     if value is None:
         if not is_loopback(host):
             raise UserError(
-                f"host={host} can be reached from other machines; add token=auto, or token= and "
-                f"{SHORTEST_TOKEN} or more letters and digits, which visitors then need"
+                f"host={host} can be reached from other machines; add token=auto, or token= with "
+                f"{SHORTEST_TOKEN} or more letters and digits, for visitors to present"
             )
         return None
     if value == "auto":

@@ -84,7 +84,7 @@ class DiffIR2VRSolver(Solver):
         if prior.batch_size < group:
             raise UserError(
                 f"the image prior takes {prior.batch_size} frames at once and solver.group="
-                f"{group} asks for a group together; give it a batch of {group}"
+                f"{group} needs a whole group in one batch; give it a batch of {group}"
             )
         self.prior, self.flow, self.group = prior, flow, group
         self.times = timesteps(steps, TRAINED_STEPS, tau)
@@ -102,8 +102,8 @@ class DiffIR2VRSolver(Solver):
         self.require_adjoint(operator)
         if not isinstance(operator, Downsampling | Identity):
             raise UserError(
-                f"solver={self.name} restores video as image restorers do, which is "
-                f"super-resolution and denoising, and not {type(operator).__name__}; set task=sr4 "
+                f"solver={self.name} does super-resolution and denoising only, not "
+                f"{type(operator).__name__}; set task=sr4 "
                 "or task=denoise, or choose another solver"
             )
         return DiffIR2VRStream

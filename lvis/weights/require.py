@@ -21,7 +21,7 @@ def require(parts: Mapping[str, Mapping[str, Any]]) -> None:
 
     Args:
         parts: the configuration key of a part -> its node, as {"model.teacher": cfg.model.teacher};
-            nodes without a loader of ours, and those with random weights, are passed over.
+            nodes without a loader of ours, and those with random weights, are skipped.
 
     Raises:
         UserError: one sentence that names every part whose weights are missing, and the way out.

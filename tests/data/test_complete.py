@@ -70,7 +70,7 @@ def test_a_header_that_promises_more_frames_than_can_be_read_is_said(tmp_path):
     path.write_bytes(payload)
     count, notes = read(path)
     assert count == FRAMES
-    assert notes == [f"it promises {2 * FRAMES} frames, and {FRAMES} could be read"]
+    assert notes == [f"its header promises {2 * FRAMES} frames, but only {FRAMES} could be read"]
 
 
 def test_the_rate_of_a_cut_stream_stays(tmp_path):

@@ -67,7 +67,7 @@ def test_other_files_are_said_and_those_of_the_system_are_not(tmp_path):
         (tmp_path / name).write_text("")
     (tmp_path / "more").mkdir()
     reader = fill(tmp_path, "f1.png")
-    assert reader.notes == ["4 other entries in it are passed over: f2.exr, f3.dng, more/, ..."]
+    assert reader.notes == ["4 other entries in it are skipped: f2.exr, f3.dng, more/, ..."]
 
 
 def test_only_the_first_page_is_a_frame_and_that_is_said(tmp_path):

@@ -54,7 +54,9 @@ def test_an_odd_angle_is_said(tmp_path):
         container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         container.mux(stream.encode(None))
     with VideoReader(tmp_path / "a.mp4") as reader:
-        assert reader.notes == ["it is turned by an odd angle, to the nearest quarter turn"]
+        assert reader.notes == [
+            "it is rotated by an odd angle; it is shown at the nearest quarter turn"
+        ]
 
 
 @pytest.mark.parametrize("aspect", [Fraction(4, 3), Fraction(16, 15), Fraction(8, 9), Fraction(1)])

@@ -177,4 +177,4 @@ def test_alpha_is_said_where_it_hides_something(tmp_path, opacity, said):
         container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgba")))
         container.mux(stream.encode(None))
     with open_source(str(tmp_path / "a.mkv")) as reader:
-        assert any("alpha channel is left out" in note for note in reader.notes) == said
+        assert any("alpha channel is ignored" in note for note in reader.notes) == said

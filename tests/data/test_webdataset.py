@@ -151,7 +151,7 @@ def test_an_unusable_clip_is_replaced_by_the_next_and_resuming_agrees(folder, tm
     assert whole == [0, 3, 3, 3, 4, 5]
     for start in range(1, 6):
         assert clips(take(module(tmp_path, **options), 6 - start, start)) == whole[start:]
-    assert "mixed.tar:1 is left out: it is no readable video" in caplog.text
+    assert "mixed.tar:1 is left out: it is not a readable video" in caplog.text
     with pytest.raises(UserError, match=r"2 of 3 samples .* mixed.tar:2"):
         take(module(tmp_path, **options, min_bad=1), 6)
 

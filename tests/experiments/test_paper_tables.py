@@ -173,7 +173,7 @@ def test_the_page_names_dates_commits_weights_and_processors(write, tmp_path):
 @pytest.mark.parametrize(
     "changes, told",
     [
-        ({"colums": {}}, "colums is no key"),
+        ({"colums": {}}, "colums is not a key"),
         ({"minutes": None}, "has no minutes"),
         ({"rows": [{"id": "a", "name": "a"}]}, "say why in its note"),
         ({"numbers": {"all": {"d": []}}}, "names d"),

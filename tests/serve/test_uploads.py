@@ -163,5 +163,5 @@ def test_a_failure_nobody_foresaw_is_logged_and_not_shown(client, monkeypatch, c
 
     monkeypatch.setattr("lvis.serve.restoration.Observer.__call__", broken)
     sentence = restored(client, start(sample(client)))[-1]["sentence"]
-    assert sentence == "the server failed at this clip; its log says why"
+    assert sentence == "the server could not restore this clip; its log has the reason"
     assert "secret" in caplog.text
