@@ -86,4 +86,4 @@ def test_alpha_is_said_once_where_it_hides_something(tmp_path, opacity, said):
     list(reader)
     assert len(reader.notes) == said
     if said:
-        assert "have an alpha channel, which is left out" in reader.notes[0]
+        assert "have an alpha channel, which is ignored" in reader.notes[0]
