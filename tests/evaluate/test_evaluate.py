@@ -163,7 +163,7 @@ def test_a_wrong_value_is_one_sentence_and_leaves_nothing_behind(tmp_path, overr
 
 @pytest.mark.parametrize(
     ("content", "says"),
-    [(b'{"clip": "a"}\n', "without clips"), (b"[1]\n", "without clips"), (b"\xff\xfe", "no text")],
+    [(b'{"clip": "a"}\n', "without clips"), (b"[1]\n", "without clips"), (b"\xff\xfe", "not text")],
 )
 def test_a_results_file_of_something_else_is_named_and_kept(tmp_path, content, says):
     path = tmp_path / "results.jsonl"

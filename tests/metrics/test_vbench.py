@@ -39,7 +39,8 @@ def test_without_an_interpreter_the_package_or_the_weights_it_says_which(tmp_pat
     dimensions = list(FILES)
     assert "python=PYTHON" in VBench({}).check(dimensions)["motion_smoothness"]
     assert (
-        "no interpreter" in VBench({"python": "/no/python"}).check(dimensions)["motion_smoothness"]
+        "not an interpreter"
+        in VBench({"python": "/no/python"}).check(dimensions)["motion_smoothness"]
     )
     bare = VBench({"python": sys.executable, "cache": str(tmp_path)})
     assert "no vbench installed" in bare.check(dimensions)["motion_smoothness"]

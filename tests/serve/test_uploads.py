@@ -148,7 +148,7 @@ def test_masks_that_do_not_fit_are_refused_with_a_sentence(client, clip):
     assert "the mask small.png is 8x8 and the video is 64x48" in sentence
     needed = restored(client, start(identifier, task="inpaint", degrade=False))[-1]["sentence"]
     assert "needs the mask" in needed
-    assert "no picture" in upload(client, clip, "mask.mkv", "/masks").json()["sentence"]
+    assert "not a picture" in upload(client, clip, "mask.mkv", "/masks").json()["sentence"]
 
 
 def test_a_prompt_is_not_interpolated(client):
