@@ -1,10 +1,13 @@
 """`make faults`: try every fault some times and write table.md and results.json beside this file.
 
-python experiments/faults/run.py [--times 3] [--only NAME ...] [--output FOLDER]
+python experiments/faults/run.py [--times 3] [--only NAME ...] [--output FOLDER] [--append]
+
+With --append, the tries are added to those in results.json.
 """
 
 import argparse
 import json
+import shutil
 import sys
 import tempfile
 import time
@@ -33,7 +36,8 @@ def attempt(name: str, weights: Path, folder: Path) -> dict:
     except Exception as error:
         traceback.print_exc()
         result = {"ok": False, "outcome": " ".join(str(error).split())[:200], "steps_lost": None}
-    return {**result, "seconds": round(time.perf_counter() - began, 1)}
+    seconds = round(time.perf_counter() - began, 1)
+    return {**result, "seconds": seconds, "date": today(), "commit": code_version()}
 
 
 def table(results: dict[str, list[dict]]) -> str:
@@ -53,8 +57,14 @@ def main() -> int:
     parser.add_argument("--times", type=int, default=3)
     parser.add_argument("--only", nargs="*", choices=list(SCENARIOS), default=list(SCENARIOS))
     parser.add_argument("--output", type=Path, default=HERE)
+    parser.add_argument("--append", action="store_true")
     options = parser.parse_args()
-    results: dict[str, list[dict]] = {name: [] for name in options.only}
+    file = options.output / "results.json"
+    known = json.loads(file.read_text())["results"] if options.append and file.exists() else {}
+    results: dict[str, list[dict]] = {
+        name: known.get(name, []) for name in SCENARIOS if name in known or name in options.only
+    }
+    failed = 0
     with tempfile.TemporaryDirectory() as place:
         weights = write_weights(Path(place) / "weights")
         plan = [(name, number) for name in options.only for number in range(options.times)]
@@ -62,15 +72,13 @@ def main() -> int:
             folder = Path(place) / "tries" / f"{name}_{number}"
             folder.mkdir(parents=True)
             results[name].append(attempt(name, weights, folder))
-    about = {"date": today(), "commit": code_version(), "torch": torch.__version__}
-    write_text(
-        options.output / "results.json",
-        json.dumps({**about, "results": results}, indent=1) + "\n",
-    )
-    text = table(results)
-    write_text(options.output / "table.md", text)
-    print(text)
-    return 0 if all(one["ok"] for tries in results.values() for one in tries) else 1
+            failed += not results[name][-1]["ok"]
+            shutil.rmtree(folder)
+            document = {"torch": torch.__version__, "results": results}
+            write_text(file, json.dumps(document, indent=1) + "\n")
+            write_text(options.output / "table.md", table(results))
+    print(table(results))
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

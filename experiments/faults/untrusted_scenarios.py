@@ -77,7 +77,7 @@ def hostile_names(weights: Path, folder: Path) -> Outcome:
     rewrite(shards / FIRST, contents)
     ended = train_on(weights, folder, shards, "trainer.max_steps=8")
     assert ended.status == 0, ended.said[-2000:]
-    assert "no key of a sample" in left_out(folder, "escape'")
+    assert "not a valid sample key" in left_out(folder, "escape'")
     assert not marker.exists() and not list(folder.parent.glob("**/escape*"))
     return Outcome("that sample was left out and said so; no file outside, nothing unpickled", 0)
 

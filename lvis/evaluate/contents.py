@@ -1,6 +1,7 @@
 """What a path stands for today: digests of files and folders, so that no row outlives what it was made with."""
 
 import hashlib
+import time
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -10,6 +11,8 @@ from lvis.files import sha256_of
 from lvis.weights.resolve import BUNDLED
 
 DIGITS = 12
+# of file systems' clocks, at most: a second change within one would leave no trace in a file's times
+TICK_SECONDS = 2.0
 # text that is never a path, and a cache that grows while it is used
 _NO_PATHS = ("_target_", "name", "task", "vae_name", "prompt", "negative_prompt", "prompt_cache")
 
@@ -55,6 +58,8 @@ def _inside(folder: Path) -> Iterator[Path]:
 
 def _of_file(path: Path) -> str:
     found = path.stat()
+    if time.time() - found.st_ctime < TICK_SECONDS:
+        return sha256_of(path)
     return _read(
         str(path.resolve()), (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
     )

@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -93,6 +94,22 @@ def test_weights_are_distinguished_by_what_is_in_their_folder(tmp_path):
     second = contents(settings)
     (folder / "weights.safetensors").rename(folder / "other.safetensors")
     assert len({*first.values(), *second.values(), content_digest(folder)}) == 3
+
+
+def test_a_change_that_leaves_no_trace_in_the_files_times_counts(tmp_path, monkeypatch):
+    path, clock = tmp_path / "mask.png", 1.7e9
+    found = SimpleNamespace(
+        st_ino=1, st_size=3, st_mtime_ns=int(clock * 1e9), st_ctime_ns=0, st_ctime=clock
+    )
+    monkeypatch.setattr("lvis.evaluate.contents.time.time", lambda: clock + 0.001)
+    digests = []
+    for content in (b"one", b"two"):
+        path.write_bytes(content)
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "stat", lambda *_, **__: found)
+            patch.setattr(Path, "is_dir", lambda _: False)
+            digests.append(content_digest(path))
+    assert digests[0] != digests[1]
 
 
 @pytest.mark.parametrize("source", ["bundled:tiny/teacher"])
