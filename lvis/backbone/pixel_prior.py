@@ -22,17 +22,15 @@ class PixelPrior(nn.Module):
 
     Attributes:
         size: S, the side of the square frames that it was trained on.
-        alphas_cumprod: alpha_bar_t of t = 0 ... 999, float64 (T,).
+        alphas_cumprod: alpha_bar_t of t = 0 ... 999, float64 (T,), on the host, where they are read as numbers.
     """
-
-    alphas_cumprod: Tensor
 
     def __init__(self, net: Any) -> None:
         super().__init__()
         self.net: Any = net
         self.size = int(net.config.sample_size)
         betas = torch.linspace(FIRST_BETA, LAST_BETA, TIMESTEPS, dtype=torch.float64)
-        self.register_buffer("alphas_cumprod", (1 - betas).cumprod(0), persistent=False)
+        self.alphas_cumprod = (1 - betas).cumprod(0)
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> PixelPrior:

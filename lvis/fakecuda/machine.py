@@ -66,14 +66,16 @@ def modules_move_to_fake() -> Iterator[None]:
 
 def _patches(recorder: Recorder) -> dict[str, Any]:
     stream = _stream_class(recorder)
-    backward = torch.autograd.backward
 
-    def run_backward(*args: Any, **options: Any) -> None:
-        recorder.in_backward = recorder.engine_on_cpu
-        try:
-            backward(*args, **options)
-        finally:
-            recorder.in_backward = False
+    def as_backward(run: Callable[..., Any]) -> Callable[..., Any]:
+        def run_backward(*args: Any, **options: Any) -> Any:
+            recorder.in_backward = recorder.engine_on_cpu
+            try:
+                return run(*args, **options)
+            finally:
+                recorder.in_backward = False
+
+        return run_backward
 
     @contextmanager
     def use(_: Any) -> Iterator[None]:
@@ -107,7 +109,8 @@ def _patches(recorder: Recorder) -> dict[str, Any]:
         "torch.cuda.is_bf16_supported": always(True),
         "torch.Tensor.record_stream": always(None),
         "torch.Tensor.pin_memory": _pinned,
-        "torch.autograd.backward": run_backward,
+        "torch.autograd.backward": as_backward(torch.autograd.backward),
+        "torch.autograd.grad": as_backward(torch.autograd.grad),
     }
 
 

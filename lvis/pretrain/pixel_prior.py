@@ -41,7 +41,7 @@ def noise_errors(
 def _error(
     prior: PixelPrior, frames: Tensor, timestep: Tensor, noise: Tensor, autocast: bool
 ) -> Tensor:
-    share = prior.alphas_cumprod[timestep].float().view(-1, 1, 1, 1)
+    share = prior.alphas_cumprod.to(timestep.device)[timestep].float().view(-1, 1, 1, 1)
     noisy = (share.sqrt() * frames + (1 - share).sqrt() * noise).contiguous(
         memory_format=torch.channels_last
     )

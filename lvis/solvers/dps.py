@@ -23,6 +23,8 @@ class DPSSolver(Solver):
         steps: of the 1000 levels; 1000 in the paper.
         step_size: the paper's 0.3 for blur and super-resolution, 0.5 for inpainting, at 1000 steps.
         overlap: of neighbouring patches, pixels.
+        batch_size: patches whose graph is in memory at once; that of others is made again in the backward pass,
+            a third more work.
 
     Raises:
         UserError: a setting out of range.
@@ -36,11 +38,14 @@ class DPSSolver(Solver):
         steps: int = 1000,
         step_size: float = 0.3,
         overlap: int = 16,
+        batch_size: int = 2,
         device: str | torch.device = "cpu",
     ) -> None:
         values.whole("solver.steps", steps, 1, TIMESTEPS)
         values.positive("solver.step_size", step_size)
+        values.whole("solver.batch_size", batch_size, 1)
         self.prior, self.steps, self.step_size, self.overlap = prior, steps, step_size, overlap
+        self.batch_size = batch_size
         self.device = torch.device(device)
 
     def stream_type(self, operator: LinearOperator) -> type[Stream[Any]]:
@@ -53,7 +58,7 @@ class DPSSolver(Solver):
 class DPSStream(WholeClipStream[DPSSolver]):
     def restore_clip(self, measurement: Tensor) -> Tensor:
         solver, prior = self.solver, self.solver.prior
-        patchwise = PatchwisePrior(prior, solver.overlap)
+        patchwise = PatchwisePrior(prior, solver.overlap, solver.batch_size)
         count = measurement.shape[2]
         shape = (self.batch, 3, count, *self.size)
         noisy = draw(shape, self.generator, self.device)

@@ -4,11 +4,12 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from lvis.backbone.pixel_prior import PixelPrior
 from lvis.kernels.transfer import sent
 from lvis.solvers.base import pad_to
-from lvis.solvers.tiling import over_patches
+from lvis.solvers.tiling import over_patches, starts
 
 
 class PatchwisePrior:
@@ -16,20 +17,27 @@ class PatchwisePrior:
 
     Args:
         overlap: least overlap of neighbouring patches, pixels.
+        recorded: patches whose activations are kept for a backward pass; where there are more, they go this many
+            at a time and each batch's are made again in its turn of the backward pass. None keeps all.
 
     Attributes:
         passes: images that went through the network so far; patches count each.
     """
 
-    def __init__(self, prior: PixelPrior, overlap: int) -> None:
-        self.prior, self.overlap, self.passes = prior, overlap, 0
+    def __init__(self, prior: PixelPrior, overlap: int, recorded: int | None = None) -> None:
+        self.prior, self.overlap, self.recorded, self.passes = prior, overlap, recorded, 0
 
     def predict_noise(self, noisy: Tensor, timestep: int) -> Tensor:
         """The predicted noise, differentiable in `noisy`; smaller frames are mirrored to a patch."""
         height, width = noisy.shape[-2:]
         side = self.prior.size
         padded = pad_to(noisy[:, :, None], (max(height, side), max(width, side)))[:, :, 0]
-        noise = over_patches(lambda p: self._patch(p, timestep), padded, side, self.overlap)
+        places = [len(starts(length, side, self.overlap)) for length in padded.shape[-2:]]
+        patches = padded.shape[0] * places[0] * places[1]
+        size = self.recorded
+        if not torch.is_grad_enabled() or size is None or patches <= size:
+            size = None
+        noise = over_patches(lambda p: self._patch(p, timestep, size), padded, side, self.overlap)
         return noise[..., :height, :width]
 
     def predict_clean(self, noisy: Tensor, noise: Tensor, timestep: int) -> Tensor:
@@ -37,9 +45,17 @@ class PatchwisePrior:
         share = self.prior.alpha_bar(timestep)
         return ((noisy - (1 - share) ** 0.5 * noise) / share**0.5).clamp(-1, 1)
 
-    def _patch(self, patch: Tensor, timestep: int) -> Tensor:
+    def _patch(self, patch: Tensor, timestep: int, size: int | None) -> Tensor:
         self.passes += len(patch)
-        return self.prior.predict_noise(patch, timestep)
+        if size is None:
+            return self.prior.predict_noise(patch, timestep)
+        # the network draws no random numbers
+        options = {"use_reentrant": False, "preserve_rng_state": False}
+        parts = [
+            checkpoint(self.prior.predict_noise, part, timestep, **options)
+            for part in patch.split(size)
+        ]
+        return torch.cat(parts)
 
 
 def ddim_path(steps: int, total: int) -> Iterator[tuple[int, int]]:

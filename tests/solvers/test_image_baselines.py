@@ -8,6 +8,7 @@ from lvis.errors import UserError
 from lvis.operators import LinearOperator
 from lvis.solvers.batch_consistent import renoise
 from lvis.solvers.dps import DPSSolver, ancestral
+from lvis.solvers.patchwise import PatchwisePrior
 from lvis.solvers.svi import SVISolver
 from lvis.weights.pixel_prior import load_pixel_prior, save_pixel_prior
 
@@ -47,6 +48,18 @@ class BoundedPrior(PixelPrior):
 
     def predict_noise(self, noisy, timestep):
         self.most = max(self.most, len(noisy))
+        return super().predict_noise(noisy, timestep)
+
+
+class RecordedPrior(PixelPrior):
+    """Remembers how many frames each pass was given."""
+
+    def __init__(self, net):
+        super().__init__(net)
+        self.sizes = []
+
+    def predict_noise(self, noisy, timestep):
+        self.sizes.append(len(noisy))
         return super().predict_noise(noisy, timestep)
 
 
@@ -95,6 +108,23 @@ def test_dps_pulls_seen_pixels_to_the_measurement_and_leaves_the_prior_elsewhere
     assert stream.passes == {"image_prior": 100}
 
 
+def test_few_graphs_give_the_gradient_that_all_give():
+    torch.manual_seed(0)
+    prior = RecordedPrior.from_config(TINY).double()
+    noisy = torch.randn(3, 3, 16, 24, dtype=torch.float64)
+    found = []
+    for recorded in (None, 2):
+        prior.sizes.clear()
+        leaf = noisy.clone().requires_grad_()
+        patchwise = PatchwisePrior(prior, 4, recorded)
+        noise = patchwise.predict_noise(leaf, 500)
+        found.append((noise, *torch.autograd.grad(noise.square().sum(), leaf)))
+        # two patches per frame, three frames; each batch of a few runs again in the backward pass
+        assert sorted(prior.sizes) == ([1, 1, 1, 1, 2, 2, 2, 2] if recorded else [3, 3])
+        assert patchwise.passes == 6
+    torch.testing.assert_close(found[1], found[0], atol=1e-10, rtol=1e-8)
+
+
 def test_the_ancestral_step_keeps_the_variance_of_the_path():
     mean, spread = ancestral(torch.zeros(1), torch.ones(1), 0.3, 0.6)
     assert mean.item() ** 2 + spread**2 == pytest.approx(0.4)
@@ -118,3 +148,5 @@ def test_settings_out_of_range_are_named(prior):
         SVISolver(prior, eta=2)
     with pytest.raises(UserError, match="steps=0"):
         DPSSolver(prior, steps=0)
+    with pytest.raises(UserError, match="batch_size=0"):
+        DPSSolver(prior, batch_size=0)
