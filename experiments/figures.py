@@ -3,7 +3,7 @@
     python experiments/figures.py sequences RESULTS OUTPUT     # a row for each method, a column for each frame
     python experiments/figures.py details RESULTS OUTPUT       # a column for each method: a frame, and a detail of it
 
-RESULTS is the folder of an evaluation with clips.videos; OUTPUT gets <task>.png. Beside a method's name is its PSNR in
+RESULTS is the folder of an evaluation with clips.videos; OUTPUT gets <task>.jpg. Beside a method's name is its PSNR in
 dB, of the tensors; the videos are H.264, finer than what can be seen.
 """
 
@@ -13,12 +13,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from lvis.cli.config import fail  # noqa: E402
-from lvis.data.comparison import GAP, INK, PAPER, SideBySide  # noqa: E402
+from lvis.data.comparison import GAP, PAPER, SideBySide  # noqa: E402
 from lvis.data.video import open_source  # noqa: E402
 from lvis.errors import UserError  # noqa: E402
 from lvis.evaluate.table import Row, read_rows  # noqa: E402
@@ -39,9 +39,11 @@ METHODS = {
 FRAMES = 5  # of a sequence
 ENLARGED, DETAIL = 2, 1 / 3  # of frames beside their details; a detail's side over the frame's
 MARK = (255, 64, 64)
+QUALITY = 92  # of JPEG
+Picture = Callable[[Mapping[str, np.ndarray]], Image.Image]
 
 
-def draw(results: Path, output: Path, picture: Callable[[Mapping[str, np.ndarray]], Image.Image]) -> list[Path]:  # fmt: skip
+def draw(results: Path, output: Path, picture: Picture) -> list[Path]:
     """A picture of each task in the results.
 
     Raises:
@@ -63,9 +65,9 @@ def draw(results: Path, output: Path, picture: Callable[[Mapping[str, np.ndarray
             name = f"{METHODS[key]} {row['psnr']:.1f}"
             videos[name] = frames_of(video_path(results, row, row["method"]))
         videos[CLEAN] = frames_of(video_path(results, some, CLEAN))
-        written.append(output / f"{task}.png")
+        written.append(output / f"{task}.jpg")
         with replacing(written[-1]) as partial:
-            picture(videos).save(partial, optimize=True)
+            picture(videos).save(partial, quality=QUALITY, subsampling=0)
     return written
 
 
@@ -105,17 +107,7 @@ def details(videos: Mapping[str, np.ndarray]) -> Image.Image:
         below = part.resize((width, width), Image.Resampling.NEAREST)
         between = np.full((GAP, width, 3), PAPER, np.uint8)
         columns.append(np.concatenate([np.asarray(whole), between, np.asarray(below)]))
-    board = SideBySide([""] * len(columns), *columns[0].shape[:2])(columns)
-    return titled(Image.fromarray(board), list(videos))
-
-
-def titled(board: Image.Image, names: list[str]) -> Image.Image:
-    """Names over the columns of a board that left room for them."""
-    font, width = ImageFont.load_default(size=12), (board.width + GAP) / len(names)
-    for number, name in enumerate(names):
-        place = (number * width + (width - GAP) / 2, 8)
-        ImageDraw.Draw(board).text(place, name, fill=INK, font=font, anchor="mm")
-    return board
+    return Image.fromarray(SideBySide(list(videos), *columns[0].shape[:2])(columns))
 
 
 def busiest(picture: np.ndarray, side: int) -> tuple[int, int]:

@@ -89,7 +89,7 @@ class Experiment:
 
     `paper` is empty for a table that no paper has. `numbers` is the paper's: group -> row -> column -> number as
     printed. `over` names what means are over. `together` puts all groups into one table, under this heading of
-    their names. `picture` is a file beside the README, shown where it is there.
+    their names. `pictures` are files beside the README, shown where they are there (`picture`: a name or a list).
     """
 
     folder: Path
@@ -111,7 +111,7 @@ class Experiment:
     notes: str = ""
     over: str = "clips"
     together: str = ""
-    picture: str = ""
+    pictures: tuple[str, ...] = ()
 
     def paper_number(self, group: str, row: str, column: str) -> Number | None:
         return self.numbers.get(group, {}).get(row, {}).get(column)
@@ -174,7 +174,7 @@ def load_experiment(path: Path) -> Experiment:
         notes=(raw.get("notes") or "").strip(),
         over=raw.get("over", "clips"),
         together=raw.get("together", ""),
-        picture=raw.get("picture", ""),
+        pictures=_names(raw.get("picture") or []),
     )  # fmt: skip
     return experiment
 
@@ -266,6 +266,10 @@ def _numbers(
             kept = {name: value for name, value in values.items() if value is not None}
             found.setdefault(group, {})[row] = kept
     return found
+
+
+def _names(value: str | Sequence[str]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value)
 
 
 def _known(path: Path, place: str, raw: Any, keys: set[str]) -> None:

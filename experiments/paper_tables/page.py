@@ -21,7 +21,7 @@ def page(experiment: Experiment, root: Path) -> str:
     """The whole page; `root` is the repository, which its paths are relative to."""
     selection = Selection(experiment)
     parts = [WRITTEN_BY, f"# {experiment.title}", _commands(experiment, root)]
-    parts += ["## Last result", _origin(selection), *_results(selection), _picture(selection)]
+    parts += ["## Last result", _origin(selection), *_results(selection), *_pictures(selection)]
     parts += _elsewhere(selection)
     if experiment.claims:
         parts += ["## Verdict", *_verdict(selection)]
@@ -162,11 +162,13 @@ def _whole(selection: Selection, clips: str) -> str:
     )
 
 
-def _picture(selection: Selection) -> str:
-    """The experiment's picture, which is of its rows: none without them."""
+def _pictures(selection: Selection) -> list[str]:
+    """The experiment's pictures, which are of its rows: none without them."""
     experiment = selection.experiment
-    there = experiment.picture and (experiment.folder / experiment.picture).is_file()
-    return f"![{experiment.title}]({experiment.picture})" if there and selection.used() else ""
+    there = [name for name in experiment.pictures if (experiment.folder / name).is_file()]
+    shown = there if selection.used() else []
+    titles = {name: experiment.title for name in shown[:1]} if len(shown) == 1 else {}
+    return [f"![{titles.get(name, Path(name).stem)}]({name})" for name in shown]
 
 
 def _block(selection: Selection, clips: str, group: Group, columns: Sequence[Column]) -> str:

@@ -110,7 +110,7 @@ def test_one_table_of_all_groups_says_in_each_cell_why_there_is_no_number(write,
         numbers={},
         claims=[],
         together="task",
-        picture="points.png",
+        picture=["points.png", "more.jpg"],
     )  # fmt: skip
     text = page(experiment, tmp_path.parent)
     assert "The paper" not in text and "| task |  | n | PSNR (dB) ↑ | Time (s) ↓ |" in text
@@ -119,7 +119,9 @@ def test_one_table_of_all_groups_says_in_each_cell_why_there_is_no_number(write,
     assert "| the deblur | method c | - | not implemented | - |" in text
     assert "points.png" not in text
     (tmp_path / "points.png").write_bytes(b"")
-    assert "(points.png)" in page(experiment, tmp_path.parent)
+    assert f"![{experiment.title}](points.png)" in page(experiment, tmp_path.parent)
+    (tmp_path / "more.jpg").write_bytes(b"")
+    assert "![points](points.png)\n\n![more](more.jpg)" in page(experiment, tmp_path.parent)
 
 
 def test_of_a_clip_that_was_measured_again_the_last_row_counts(write):

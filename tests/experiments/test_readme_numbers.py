@@ -17,9 +17,10 @@ FOLDERS = sorted(path.parent for path in EXPERIMENTS.glob("**/config.yaml"))
 NAMES = [folder.relative_to(EXPERIMENTS).as_posix() for folder in FOLDERS]
 PAPERS = {
     "instantvir": [
-        "contributions", "kernel_mismatch", "table1_fvd_fps", "table2_quality", "text_guided", "text_guided_inpaint",
+        "contributions", "figures1_3", "kernel_mismatch", "table1_fvd_fps", "table2_quality", "text_guided",
+        "text_guided_inpaint",
     ],
-    "avis": ["figure3", "figure4", "figure5", "settings", "table1", "table2", "table3", "table4"],
+    "avis": ["figure3", "figure4", "figure5", "figures6_10", "settings", "table1", "table2", "table3", "table4"],
     "vision_xl": ["table2", "table3", "table4", "table5", "table6", "table7"],
 }  # fmt: skip
 UNIT = ("clips", "task", "clip", "seed")
