@@ -1,6 +1,7 @@
 """What tests of several folders share."""
 
 import os
+import random
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,6 +25,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--fuzz-table", help="folder for the tables of outcomes")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Every test draws the same random numbers, whichever tests ran before it."""
+    import numpy as np
+    import torch
+
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
+
+
 @pytest.fixture
 def offline_run() -> Callable[[Path], dict]:
     """Reads what an offline run's folder would send: its name, group, job_type, tags and config.
@@ -35,11 +47,13 @@ def offline_run() -> Callable[[Path], dict]:
 
 def _offline_run(folder: Path, patience: float = 240.0) -> dict:
     """What the run's file says, once W&B's own process, which outlives the run, has written its end."""
-    [path] = folder.glob("*.wandb")
     until = time.monotonic() + patience
-    while "exit" not in (found := _read_run(path))["kinds"] and time.monotonic() < until:
+    while True:
+        found = [_read_run(path) for path in folder.glob("*.wandb")]
+        if found and "exit" in found[0]["kinds"]:
+            return found[0]
+        assert time.monotonic() < until, f"{folder} has no run that has ended"
         time.sleep(0.1)
-    return found
 
 
 def _read_run(path: Path) -> dict:

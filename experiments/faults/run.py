@@ -43,7 +43,9 @@ def attempt(name: str, weights: Path, folder: Path) -> dict:
 def table(results: dict[str, list[dict]]) -> str:
     """Fault, times tried and survived, outcome, training steps lost: the most, – where none was done yet."""
     lines = ["| fault | tried | as it should be | outcome | steps lost |", "|---|---|---|---|---|"]
-    for name, tries in results.items():
+    for name in SCENARIOS:
+        if not (tries := results.get(name, [])):
+            continue
         good = [one for one in tries if one["ok"]]
         shown = (good or tries)[0]["outcome"]
         losses = [one["steps_lost"] for one in good if one["steps_lost"] is not None]
@@ -61,9 +63,7 @@ def main() -> int:
     options = parser.parse_args()
     file = options.output / "results.json"
     known = json.loads(file.read_text())["results"] if options.append and file.exists() else {}
-    results: dict[str, list[dict]] = {
-        name: known.get(name, []) for name in SCENARIOS if name in known or name in options.only
-    }
+    results: dict[str, list[dict]] = {name: known.get(name, []) for name in SCENARIOS}
     failed = 0
     with tempfile.TemporaryDirectory() as place:
         weights = write_weights(Path(place) / "weights")
