@@ -148,9 +148,14 @@ def factors(axis: Axis, length: int, dtype: torch.dtype, device: torch.device) -
         )
 
 
+def singular_values(axis: Axis, length: int) -> Tensor:
+    """Of `axis.matrix(length)`, float64 on the CPU, descending."""
+    return _decompose(axis, length).values
+
+
 def largest_value(axis: Axis, length: int) -> float:
     """The largest singular value."""
-    return float(_decompose(axis, length).values[0])
+    return float(singular_values(axis, length)[0])
 
 
 @lru_cache(maxsize=24)

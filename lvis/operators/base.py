@@ -1,5 +1,6 @@
 """The interface of a linear operator, and what it can do when all that is known is A itself."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -163,6 +164,10 @@ class LinearOperator(nn.Module):
             self.cg_iterations,
             self.cg_tolerance,
         )
+
+    def proximal(self, y: Tensor) -> Callable[[Tensor, float | Tensor], Tensor]:
+        """(x, gamma) -> prox(x, y, gamma), which computes what belongs to y alone once."""
+        return lambda x, gamma: self.prox(x, y, gamma)
 
     def lift(self, y: Tensor) -> Tensor:
         """y brought to the shape of x for an encoder or an eye; not an inverse."""

@@ -11,19 +11,19 @@ from lvis.operators.axes import (
     CausalMean,
     CentredMean,
     cached,
-    factors,
     largest_value,
     past_norm,
 )
 from lvis.operators.base import LinearOperator, StreamState, per_sample
-
-# dimensions of (B, C, T, H, W)
-TIME, ROWS, COLUMNS = 2, 3, 4
-_AXES = (TIME, ROWS, COLUMNS)
+from lvis.operators.spectrum import AXES, COLUMNS, ROWS, TIME, Spectrum, computed, multiply
 
 # below this share of the largest singular value, a direction counts as lost (float32 keeps it
 # apart from zero)
 FLOAT32_RCOND = 1e-5
+
+# the proximal map in float32 leaves out singular values that together change x by less than this
+# share of |y - A x|: at least half of a blur's
+NEGLIGIBLE = 1e-4
 
 
 class Separable(LinearOperator):
@@ -78,13 +78,40 @@ class Separable(LinearOperator):
         if self.official:
             return super().pinv(y)
         smallest = self.rcond * self.norm(self.video_shape(y.shape))
-        return self._spectral(y, lambda s: torch.where(s > smallest, s, torch.inf).reciprocal())
+
+        def apply(working: Tensor) -> Tensor:
+            lengths = self.video_shape(working.shape)[2:]
+            spectrum = Spectrum(self.axes, lengths, working.dtype, working.device)
+            kept = spectrum.kept(smallest)
+            values = spectrum.values(kept)
+            inverse = torch.where(values > smallest, values, torch.inf).reciprocal()
+            return spectrum.video(spectrum.of_measurement(working, kept) * inverse)
+
+        return computed(y, apply)
 
     def prox(self, x: Tensor, y: Tensor, gamma: float | Tensor) -> Tensor:
+        return super().prox(x, y, gamma) if self.official else self.proximal(y)(x, gamma)
+
+    def proximal(self, y: Tensor) -> Callable[[Tensor, float | Tensor], Tensor]:
         if self.official:
-            return super().prox(x, y, gamma)
-        weight = per_sample(gamma, x)
-        return x + self._spectral(y - self(x), lambda s: weight * s / (1 + weight * s**2))
+            return super().proximal(y)
+        held: list[Tensor] = []
+
+        def apply(x: Tensor, gamma: float | Tensor) -> Tensor:
+            self.measurement_shape(x.shape)
+            spectrum = Spectrum(self.axes, x.shape[2:], x.dtype, x.device)
+            exact = isinstance(gamma, Tensor) or x.dtype == torch.float64
+            kept = spectrum.kept(0.0 if exact else NEGLIGIBLE / max(gamma, 1e-30))
+            seen = spectrum.of_video(x, kept)
+            if not held or any(h < s for h, s in zip(held[0].shape, seen.shape, strict=True)):
+                held[:] = [spectrum.of_measurement(y.to(x.dtype), kept)]
+            measured = held[0][:, :, : seen.shape[2], : seen.shape[3], : seen.shape[4]]
+            values, weight = spectrum.values(kept), per_sample(gamma, x)
+            # U^T (y - A x) = U^T y - S V^T x
+            change = (measured - values * seen) * (weight * values / (1 + weight * values**2))
+            return x + spectrum.video(change)
+
+        return lambda x, gamma: computed(x, lambda working: apply(working, gamma))
 
     def lift(self, y: Tensor) -> Tensor:
         return self._along(y, "lift_matrix", y.shape[2:])
@@ -130,13 +157,13 @@ class Separable(LinearOperator):
             cg_tolerance=self.cg_tolerance,
         )
         past = self._along(state.past, "matrix", state.past.shape[2:], dims=(ROWS, COLUMNS))
-        offset = _computed(
-            past,
-            lambda value: _multiply(
-                value, cached(time, "past_matrix", num_frames, value.dtype, value.device), TIME
-            ),
-        )
-        return operator, offset
+
+        def weighed(value: Tensor) -> Tensor:
+            matrix = cached(time, "past_matrix", num_frames, value.dtype, value.device)
+            assert matrix is not None
+            return multiply(value, matrix, TIME)
+
+        return operator, computed(past, weighed)
 
     @property
     def has_past(self) -> bool:
@@ -168,41 +195,20 @@ class Separable(LinearOperator):
         kind: str,
         lengths: Sequence[int],
         transposed: bool = False,
-        dims: tuple[int, ...] = _AXES,
+        dims: tuple[int, ...] = AXES,
     ) -> Tensor:
         """Multiply by the matrices `kind` (transposed) along the axes in `dims`."""
 
         def apply(working: Tensor) -> Tensor:
-            for axis, dim, length in zip(self.axes, _AXES, lengths, strict=True):
+            for axis, dim, length in zip(self.axes, AXES, lengths, strict=True):
                 if axis is None or dim not in dims:
                     continue
                 matrix = cached(axis, kind, length, working.dtype, working.device)
                 if matrix is not None:
-                    working = _multiply(working, matrix.mT if transposed else matrix, dim)
-            return working
+                    working = multiply(working, matrix.mT if transposed else matrix, dim)
+            return working.contiguous()
 
-        return _computed(value, apply)
-
-    def _spectral(self, y: Tensor, response: Callable[[Tensor], Tensor]) -> Tensor:
-        """V response(S) U^T y, where response maps the singular values (T', H', W')."""
-        lengths = self.video_shape(y.shape)[2:]
-
-        def apply(working: Tensor) -> Tensor:
-            spectrum = working.new_ones(())
-            parts = [
-                (factors(axis, length, working.dtype, working.device), dim)
-                for axis, dim, length in zip(self.axes, _AXES, lengths, strict=True)
-                if axis
-            ]
-            for part, dim in parts:
-                working = _multiply(working, part.left.mT, dim)
-                spectrum = spectrum * part.values.reshape([-1] + [1] * (COLUMNS - dim))
-            working = working * response(spectrum)
-            for part, dim in parts:
-                working = _multiply(working, part.right, dim)
-            return working
-
-        return _computed(y, apply)
+        return computed(value, apply)
 
     def _unstreamable(self) -> str:
         assert isinstance(self.axes[0], CentredMean)
@@ -211,20 +217,3 @@ class Separable(LinearOperator):
             f"cannot be streamed: "
             "use border=causal, or restore whole clips"
         )
-
-
-def _multiply(value: Tensor, matrix: Tensor | None, dim: int) -> Tensor:
-    """matrix (m, n) applied along dimension `dim` of length n."""
-    assert matrix is not None and matrix.shape[1] == value.shape[dim]
-    if dim == COLUMNS:
-        return value @ matrix.mT
-    if dim == ROWS:
-        return matrix @ value
-    return torch.einsum("st,bcthw->bcshw", matrix, value)
-
-
-def _computed(value: Tensor, apply: Callable[[Tensor], Tensor]) -> Tensor:
-    """apply(value) in float32 or better, outside autocast, in the dtype of `value`."""
-    working = value.float() if value.dtype in (torch.bfloat16, torch.float16) else value
-    with torch.autocast(value.device.type, enabled=False):
-        return apply(working).to(value.dtype)

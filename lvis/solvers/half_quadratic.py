@@ -58,9 +58,9 @@ def half_quadratic(
     """
     gain = GAIN_WITH_PAST if has_past else GAIN
     video = start
-    measurement = measurement.to(video)
+    proximal = operator.proximal(measurement.to(video))
     for at, tau in enumerate(TAUS):
         # the first step is rough anyway
         video = without_noise(video.clamp(-1.2, 1.2), tau, step=4 if at else 8)
-        video = operator.prox(video, measurement, gain * (tau / noise) ** 2)
+        video = proximal(video, gain * (tau / noise) ** 2)
     return without_noise(video, min(MOST_POLISH, POLISH * noise))
