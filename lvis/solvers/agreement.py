@@ -21,15 +21,12 @@ from lvis.solvers.half_quadratic import (
     half_quadratic,
     ill_conditioned,
     is_downsampling,
-    is_mean_over_frames,
+    past_error,
 )
 from lvis.solvers.shrinkage import without_noise
 
 # expected errors of a first estimate: where the past is tracked, and elsewhere
 START_TAU_TRACKED = 0.1
-PAST_TAU = 0.03
-# below it, the tracked inverse of a mean over frames is better than shrinkage
-NOISELESS = 0.01
 START_TAU = 0.3
 # of tau, where y is the pixels themselves: its noise would come back whole with every pixel
 PIXEL_SHARE = 1 / 3
@@ -71,17 +68,13 @@ class MeasuredBlock:
         if keeps_pixels(self.here):
             # the measurement's own noise stands in its pixels; nothing else is known of them
             return without_noise(start, self.noise).clamp(-1, 1)
-        if ill_conditioned(self.operator) and not self._solved_by_tracking():
-            noise = math.hypot(max(self.noise, EIGHT_BITS), self.past * PAST_TAU)
+        if ill_conditioned(self.operator):
+            noise = math.hypot(max(self.noise, EIGHT_BITS), self.past * past_error(self.noise))
             start = half_quadratic(
                 self.here, self.measurement, start, noise, self.operator.has_past
             )
             return start.clamp(-1, 1)
         return self._moved(start, self.start).clamp(-1, 1)
-
-    def _solved_by_tracking(self) -> bool:
-        tracked = isinstance(self.start, tracking.Gains)
-        return tracked and is_mean_over_frames(self.operator) and self.noise < NOISELESS
 
     def explained_by(self, estimate: Tensor) -> "MeasuredBlock":
         """The same block with A x_init as its measurement: what a change of x_init must not touch,

@@ -1,22 +1,39 @@
 """First estimates of ill-conditioned measurements: half-quadratic splitting with cosine shrinkage.
 
-x_k = prox_{g_k}(D(x_{k-1}, tau_k), y) with g_k = GAIN tau_k^2 / noise^2 and tau_k falling: plug-and-play
+x_k = prox_{g_k}(D(x_{k-1}, tau_k), y) with g_k = gain tau_k^2 / noise^2 and tau_k falling: plug-and-play
 restoration (Zhang et al., "Plug-and-Play Image Restoration with Deep Denoiser Prior", 2021, eq. 6), in
-which D is `without_noise` and not a network. No network, one block at a time.
+which D is `without_noise` and not a network. All but the last steps put each pixel into one block, at
+places that change from step to step (cycle spinning: Coifman and Donoho, 1995). No network, one block
+of frames at a time.
 """
 
+import torch
 from torch import Tensor
 
 from lvis.operators import Composition, Identity, Inpainting, LinearOperator, Separable
 from lvis.operators.axes import Downsample
-from lvis.solvers.shrinkage import without_noise
+from lvis.solvers.consistency import EIGHT_BITS
+from lvis.solvers.shrinkage import SIDE, STEP, WINDOWS, without_noise
 
-# the noise that each step takes the estimate to have; fewer steps lose 0.1 dB, more win 0.02
-TAUS = (0.4, 0.25, 0.16, 0.1)
-# of the measurement; half of it where errors of earlier frames come back, which are not white
-GAIN, GAIN_WITH_PAST = 4.0, 2.0
-# the last shrinkage takes noise that the last step let in, at most this much
-POLISH, MOST_POLISH = 2.0, 0.07
+STEPS = 8
+# of these, the last ones average over overlapping blocks
+CAREFUL = 2
+# the noise that the first step takes the estimate to have, and the last: LAST times the measurement's,
+# within bounds; a mean over frames can be undone more closely than a blur
+FIRST, LAST, MOST = 0.5, 3.0, 0.1
+LEAST, LEAST_OF_MEANS = 0.05, 0.012
+# of the measurement, at this noise: errors of an estimate lie where the operator is weak, so that the
+# measurement deserves more than its noise says; less where little is lost, and where errors of earlier
+# frames come back
+GAIN, GAIN_AT, GAIN_WITH_PAST = 4.0, 0.02, 2.0
+# the last shrinkage takes noise that the last step let in
+POLISH, LEAST_POLISH, MOST_POLISH = 2.0, 0.02, 0.07
+# errors of earlier frames, as far as the operator sees them: of the measurement's noise, and at most
+PAST_TAU, MOST_PAST_TAU = 1.5, 0.03
+# where blocks begin, so that borders of one step lie inside blocks of the next
+SPIN = ((0, 0), (4, 4), (0, 4), (4, 0), (2, 6), (6, 2), (2, 2), (6, 6))
+# of video whose detail is lost, long blocks tell no more than short ones
+SHORT = WINDOWS[:1]
 
 
 def is_downsampling(operator: LinearOperator) -> bool:
@@ -44,6 +61,11 @@ def ill_conditioned(operator: LinearOperator) -> bool:
     return True
 
 
+def past_error(noise: float) -> float:
+    """Standard deviation of errors of earlier frames at this noise of the measurement."""
+    return min(MOST_PAST_TAU, PAST_TAU * max(noise, EIGHT_BITS))
+
+
 def half_quadratic(
     operator: LinearOperator, measurement: Tensor, start: Tensor, noise: float, has_past: bool
 ) -> Tensor:
@@ -56,11 +78,22 @@ def half_quadratic(
         noise: standard deviation of the measurement's errors, those of earlier frames included.
         has_past: whether there are such.
     """
-    gain = GAIN_WITH_PAST if has_past else GAIN
+    gain = GAIN_WITH_PAST if has_past else min(GAIN, max(1.0, GAIN * (noise / GAIN_AT) ** 0.3))
+    means = is_mean_over_frames(operator)
+    windows = WINDOWS if means else SHORT
+    last = min(MOST, max(LEAST_OF_MEANS if means else LEAST, LAST * noise))
     video = start
     proximal = operator.proximal(measurement.to(video))
-    for at, tau in enumerate(TAUS):
-        # the first step is rough anyway
-        video = without_noise(video.clamp(-1.2, 1.2), tau, step=4 if at else 8)
+    for at in range(STEPS):
+        tau = FIRST * (last / FIRST) ** (at / (STEPS - 1))
+        video = video.clamp(-1.2, 1.2)
+        if at < STEPS - CAREFUL:
+            there = SPIN[at % len(SPIN)]
+            back = (-there[0], -there[1])
+            video = without_noise(torch.roll(video, there, (3, 4)), tau, SIDE, windows)
+            video = torch.roll(video, back, (3, 4))
+        else:
+            video = without_noise(video, tau, STEP, windows)
         video = proximal(video, gain * (tau / noise) ** 2)
-    return without_noise(video, min(MOST_POLISH, POLISH * noise))
+    least = 0.0 if means else LEAST_POLISH
+    return without_noise(video, min(MOST_POLISH, max(least, POLISH * noise)), STEP, windows)

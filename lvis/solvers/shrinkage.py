@@ -1,10 +1,13 @@
 """Removes white noise from a first estimate: hard thresholds on overlapping space-time cosine blocks.
 
-The classical transform-domain denoiser (Yaroslavsky, 1996; Guleryuz, 2007): no network, one pass.
+The classical transform-domain denoiser (Yaroslavsky, 1996; Guleryuz, 2007), in three dimensions and with
+blocks of several lengths, so that still and moving parts are each averaged over the frames that fit them.
+No network.
 """
 
+import math
+from collections.abc import Sequence
 from functools import lru_cache
-from itertools import product
 
 import torch
 import torch.nn.functional as F
@@ -13,31 +16,49 @@ from torch import Tensor
 
 SIDE = 8
 STEP = 4
-FRAMES = 4
+# (frames of a block, frames between blocks): short blocks for what moves, long ones for what stays
+WINDOWS = ((4, 2), (8, 4))
 # in standard deviations of the noise; the usual value for hard thresholds
 THRESHOLD = 2.7
 # the share of blocks that may be taken to hold nothing but noise
 FLATTEST = 0.2
-# blocks whose 64 coefficients are at hand at a time: on a CPU, what its caches hold
-PLACES = {"cpu": 2**13}
-MANY_PLACES = 2**20
 
 
 @torch.no_grad()
-def without_noise(video: Tensor, sigma: float, step: int = STEP) -> Tensor:
+def without_noise(
+    video: Tensor,
+    sigma: float,
+    step: int = STEP,
+    windows: Sequence[tuple[int, int]] = WINDOWS,
+) -> Tensor:
     """`video` (B, 3, T, H, W) with white noise of standard deviation `sigma` reduced; no gradient.
 
-    Blocks begin `step` pixels apart (8: each pixel in one, twice as fast as 4). Frames are
-    taken four at a time. Videos smaller than a block come back as they are.
+    Videos smaller than a block come back as they are.
+
+    Args:
+        step: pixels between the beginnings of blocks; 8 puts each pixel into one block of each
+            window, which is four times as fast as 4 and shows their borders.
+        windows: frames of a block, and frames between the beginnings of blocks, at most.
     """
     if sigma <= 0 or min(video.shape[3:]) < SIDE:
         return video
-    result = video.new_empty(video.shape)
-    for start in range(0, video.shape[2], FRAMES):
-        part = slice(start, start + FRAMES)
-        for sample, restored in zip(video, result, strict=True):
-            _shrink(sample[:, part], restored[:, part], sigma, step)
-    return result
+    # luminance and two colour axes, orthonormal, so that noise stays white
+    colours = _cosines(3).to(video)
+    opponent = torch.einsum("dc,bcthw->bdthw", colours, video)
+    batch, channels, frames, height, width = opponent.shape
+    # every pixel is in the same number of blocks, and the sides divide by the step
+    below, right = (-side % step for side in (height, width))
+    margin = SIDE - step
+    padding = (margin, margin + right, margin, margin + below)
+    padded = F.pad(opponent.reshape(1, -1, height, width), padding, mode="reflect")
+    padded = padded.view(batch * channels, frames, *padded.shape[2:])
+    total, weights = torch.zeros_like(padded), torch.zeros_like(padded)
+    for length, apart in windows:
+        for first, count in _spans(frames, length, apart):
+            span = slice(first, first + count)
+            _add_blocks(padded[:, span], sigma, step, total[:, span], weights[:, span])
+    shrunk = total.div_(weights)[..., padding[2] :, padding[0] :][..., :height, :width]
+    return torch.einsum("dc,bdthw->bcthw", colours, shrunk.reshape(opponent.shape))
 
 
 def estimated_noise(video: Tensor) -> float:
@@ -62,106 +83,57 @@ def estimated_noise(video: Tensor) -> float:
     return float((torch.quantile(energies, FLATTEST) / expected).sqrt())
 
 
-def _shrink(video: Tensor, result: Tensor, sigma: float, step: int) -> None:
-    """The shrinkage of up to four frames (3, T, H, W), written to `result`."""
-    frames, height, width = video.shape[1:]
-    # colours and times are transformed together; luminance and two colour axes, orthonormal, keep
-    # white noise white, and the three means over time come first
-    mixing = torch.kron(_cosines(3), _cosines(frames)).view(3, frames, -1).transpose(0, 1)
-    mixing = mixing.reshape(3 * frames, -1).to(video)
-    # every pixel is in the same number of blocks, and the sides divide by the step
-    below, right = (-side % step for side in (height, width))
-    margin = SIDE - step
-    images = video.reshape(3 * frames, 1, height, width)
-    images = F.pad(images, (margin, margin + right, margin, margin + below), mode="reflect")
-    images = (mixing @ images.flatten(1)).view(images.shape)
-    shrunk = video.new_empty(3 * frames, height + below, width + right)
-    _shrink_images(images, shrunk, sigma, step)
-    spectrum = shrunk[:, :height, :width].reshape(3 * frames, -1)
-    for colour, back in zip(result, mixing.T.split(frames), strict=True):
-        torch.mm(back, spectrum, out=colour.view(frames, -1))
+def _spans(frames: int, length: int, apart: int) -> list[tuple[int, int]]:
+    """First frames and lengths of blocks in time, spread evenly from the first frame to the last."""
+    if frames <= length:
+        return [(0, frames)]
+    more = math.ceil((frames - length) / apart)
+    return [(round(at * (frames - length) / more), length) for at in range(more + 1)]
 
 
-def _shrink_images(images: Tensor, shrunk: Tensor, sigma: float, step: int) -> None:
-    """Thresholds and averages the overlapping blocks of padded images (N, 1, H', W').
-
-    The first three are means over time, whose own means are the surest coefficients of all: without
-    them, faint colours of large areas would turn grey.
-
-    Args:
-        shrunk: what is written, (N, H, W), sides that divide by `step`.
-    """
-    count = len(images)
-    rows, columns = (side // step for side in shrunk.shape[1:])
-    to_blocks, to_cells = (kernel.to(images) for kernel in _kernels(step))
-    places = PLACES.get(images.device.type, MANY_PLACES)
-    band = min(rows, max(1, places // columns))
-    several = max(1, places // (band * columns))
-    for first, top in product(range(0, count, several), range(0, rows, band)):
-        last, bottom = min(first + several, count), min(top + band, rows)
-        reach = slice(top * step, (bottom - 1) * step + 2 * SIDE - step)
-        blocks = F.conv2d(images[first:last, :, reach], to_blocks, stride=step)
-        cells = _averaged(blocks, to_cells, THRESHOLD * sigma, max(0, 3 - first))
-        target = shrunk[first:last, top * step : bottom * step]
-        target = target.view(last - first, bottom - top, step, columns, step)
-        target.permute(0, 2, 4, 1, 3).copy_(cells.unflatten(1, (step, step)))
+def _add_blocks(video: Tensor, sigma: float, step: int, total: Tensor, weights: Tensor) -> None:
+    """Adds the blocks of (N, T, H, W), T frames long, thresholded and weighted, and their weights."""
+    frames = video.shape[1]
+    time = _cosines(frames).to(video)
+    spectrum = torch.einsum("st,nthw->nshw", time, video)
+    # blocks that begin `step` pixels apart are as many grids of blocks side by side
+    for top in range(0, SIDE, step):
+        for left in range(0, SIDE, step):
+            rows = (video.shape[2] - top) // SIDE
+            columns = (video.shape[3] - left) // SIDE
+            part = (..., slice(top, top + rows * SIDE), slice(left, left + columns * SIDE))
+            kept, weight = _thresholded(spectrum[part], sigma)
+            total[part] += torch.einsum("st,nshw->nthw", time, kept)
+            weights[part] += weight
 
 
-def _averaged(blocks: Tensor, to_cells: Tensor, threshold: float, means: int) -> Tensor:
-    """Hard thresholds on cosines (N, 64, h, w), then the weighted means of overlapping blocks.
-
-    Args:
-        blocks: changed in place.
-        to_cells: kernel (step^2, 64, n, n) that gives the step x step pixels of a cell.
-        means: of so many first images, the means of blocks stay.
-
-    Returns:
-        (N, step^2, h - n + 1, w - n + 1).
-    """
-    kept_means = blocks[:means, 0].clone()
-    torch.hardshrink(blocks, threshold, out=blocks)
-    blocks[:means, 0] = kept_means
-    if blocks.device.type == "cpu":
-        # few frequencies hold anything; to look is cheap where no device has to be waited for
-        alive = blocks.amax(dim=(0, 2, 3)).maximum(-blocks.amin(dim=(0, 2, 3))) > 0
-        alive[0] |= means > 0
-        alive = alive.nonzero()[:, 0]
-        blocks, to_cells = blocks[:, alive], to_cells[:, alive]
-        if not len(alive):
-            height, width = (side - to_cells.shape[2] + 1 for side in blocks.shape[2:])
-            return blocks.new_zeros(len(blocks), len(to_cells), height, width)
-    kept = blocks.sign().abs_()
-    kept[:means, 0] = 1
+def _thresholded(spectrum: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
+    """Blocks side by side in (N, T, H, W), of which T is transformed, times their weights; the
+    weights (N, 1, H, W)."""
+    count, frames, height, width = spectrum.shape
+    rows, columns = height // SIDE, width // SIDE
+    cosines = _cosines(SIDE).to(spectrum)
+    blocks = (spectrum.reshape(-1, SIDE) @ cosines.mT).view(count, frames, rows, SIDE, width)
+    blocks = (cosines @ blocks).view(count, frames, rows, SIDE, columns, SIDE)
+    kept = (blocks.abs() > THRESHOLD * sigma).to(blocks)
+    # the mean of a block is its surest coefficient; without it, faint colours of large areas turn grey
+    kept[:, 0, :, 0, :, 0] = 1
     # blocks of few coefficients are the surer ones
-    weight = kept.sum(dim=1, keepdim=True).clamp_min_(1).reciprocal_()
-    cells = F.conv2d(blocks.mul_(weight), to_cells)
-    overlap = to_cells.shape[2]
-    return cells.div_(F.avg_pool2d(weight, overlap, stride=1, divisor_override=1))
-
-
-@lru_cache(maxsize=2)
-def _kernels(step: int) -> tuple[Tensor, Tensor]:
-    """Convolutions from images to blocks' cosines, with this stride, and from these to cells.
-
-    A cell is step x step pixels, and n = SIDE / step blocks reach it from each direction:
-    (64, 1, 8, 8) and (step^2, 64, n, n).
-    """
-    reach = SIDE // step
-    basis = _basis()
-    with torch.inference_mode(False):
-        cells = basis.view(SIDE**2, reach, step, reach, step).permute(2, 4, 0, 1, 3)
-        cells = cells.reshape(step**2, SIDE**2, reach, reach).flip(2, 3).contiguous()
-        return basis.view(SIDE**2, 1, SIDE, SIDE), cells
+    weight = frames / kept.sum(dim=(1, 3, 5), keepdim=True)
+    blocks = (blocks * kept).mul_(weight).view(count, frames, rows, SIDE, width)
+    blocks = (cosines.mT @ blocks).view(-1, SIDE) @ cosines
+    spread = weight.expand(-1, 1, -1, SIDE, -1, SIDE).reshape(count, 1, height, width)
+    return blocks.view(spectrum.shape), spread
 
 
 @lru_cache(maxsize=8)
 def _cosines(count: int) -> Tensor:
-    """The orthonormal cosine transform of `count` samples, (count, count)."""
+    """The orthonormal cosine transform of `count` samples, (count, count), float64."""
     with torch.inference_mode(False):
         place = torch.arange(count, dtype=torch.float64)
         table = torch.cos(torch.pi / count * (place + 0.5) * place[:, None])
         table[0] *= 0.5**0.5
-        return (table * (2 / count) ** 0.5).float()
+        return table * (2 / count) ** 0.5
 
 
 @lru_cache(maxsize=1)
