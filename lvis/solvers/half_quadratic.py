@@ -78,7 +78,7 @@ def half_quadratic(
         noise: standard deviation of the measurement's errors, those of earlier frames included.
         has_past: whether there are such.
     """
-    gain = GAIN_WITH_PAST if has_past else min(GAIN, max(1.0, GAIN * (noise / GAIN_AT) ** 0.3))
+    gain = GAIN_WITH_PAST if has_past else min(GAIN, max(1.0, GAIN * (noise / GAIN_AT) ** 0.5))
     means = is_mean_over_frames(operator)
     windows = WINDOWS if means else SHORT
     last = min(MOST, max(LEAST_OF_MEANS if means else LEAST, LAST * noise))

@@ -21,7 +21,7 @@ from lvis.solvers.agreement import Agreement, blocks_of, corrected_clip
 from lvis.solvers.consistency import EIGHT_BITS, LOSSY, Consistency, consistency_of
 from lvis.solvers.estimate import infill, starting_point
 from lvis.solvers.half_quadratic import ill_conditioned
-from lvis.solvers.shrinkage import estimated_noise, without_noise
+from lvis.solvers.shrinkage import WINDOWS, estimated_noise, without_noise
 
 
 def scene(frames: int = 33, side: int = 48) -> torch.Tensor:
@@ -175,6 +175,22 @@ def test_shrinkage_keeps_any_size_and_a_constant(size):
     assert torch.allclose(without_noise(video, 0.05), video, atol=1e-5)
 
 
+@pytest.mark.parametrize(("moving", "better"), [(False, ((8, 4),)), (True, ((4, 2),))])
+def test_still_video_is_averaged_over_more_frames_than_moving_video(moving, better):
+    """Blocks of both lengths are at least as good as those of the length that fits."""
+    texture = torch.nn.functional.interpolate(
+        torch.rand(1, 3, 12, 24, generator=torch.Generator().manual_seed(1)) - 0.5, (48, 96)
+    )
+    x = torch.stack([texture.roll(3 * t * moving, 3)[..., :48] for t in range(12)], dim=2)
+    noisy = x + 0.1 * torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
+    found = {
+        windows: psnr(without_noise(noisy, 0.1, windows=windows), x)
+        for windows in (((4, 2),), ((8, 4),), WINDOWS)
+    }
+    assert max(found, key=lambda windows: found[windows]) in (better, WINDOWS)
+    assert found[WINDOWS] > found[better] - 0.2
+
+
 @pytest.mark.parametrize("noise", [0.01, 0.05, 0.2])
 def test_noise_is_estimated_beside_texture(noise):
     x = scene(9)
@@ -214,6 +230,21 @@ def test_shrinkage_between_proximal_steps_beats_the_regularised_inverse_under_no
         agreement.advance(estimates[-1])
     found, inverse = (psnr(torch.cat(parts, dim=2), x) for parts in (estimates, inverses))
     assert found > inverse + 1
+
+
+@pytest.mark.parametrize(
+    ("operator", "noises"),
+    [(GaussianBlur(size=9, sigma=1.2), (0.05, 0.02, 0.005)), (TemporalAverage(7), (0.05, 0.02, 0))],
+)
+def test_a_first_estimate_of_less_noise_is_a_better_one(operator, noises):
+    x = scene()
+    found = []
+    for noise in noises:
+        operator.noise_std = noise
+        y = eight_bits(operator.measure(x, torch.Generator().manual_seed(0)))
+        parts = [estimate for _, estimate in blocks_of(operator, y, Consistency(), 3)]
+        found.append(psnr(torch.cat(parts, dim=2), x))
+    assert found == sorted(found)
 
 
 def test_a_noisy_small_video_is_enlarged_without_its_noise():
