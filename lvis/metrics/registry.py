@@ -21,12 +21,13 @@ class Metric:
     Attributes:
         name: with the protocol in it.
         title: for people; no two metrics share one.
-        direction: which values are better: "higher", "lower", or nearest "zero".
+        direction: which values are better: "higher", "lower", nearest "zero", or "" (unknown).
         low, high: the range.
         unit: "" for pure numbers.
         of: "clip" (one number per clip), "set" (one per set of clips), or "stream" (of the clock).
         network: the part of `metric_weights` it needs; None where the mathematics is all.
         key: its column in results.jsonl.
+        decimals: digits after the point; None is what suits the unit.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Metric:
     of: str = CLIP
     network: str | None = None
     column: str | None = None
+    decimals: int | None = None
 
     @property
     def key(self) -> str:
@@ -46,6 +48,8 @@ class Metric:
     @property
     def digits(self) -> int:
         """Digits after the point that a table shows."""
+        if self.decimals is not None:
+            return self.decimals
         by_unit = {"dB": 2, "GiB": 2, "1/s": 1}
         if self.unit in by_unit or self.of == SET:
             return by_unit.get(self.unit, 2)
@@ -53,11 +57,42 @@ class Metric:
 
     @property
     def arrow(self) -> str:
-        return {HIGHER: "↑", LOWER: "↓", ZERO: "→0"}[self.direction]
+        return {HIGHER: "↑", LOWER: "↓", ZERO: "→\u00a00"}.get(self.direction, "")
 
     @property
     def heading(self) -> str:
-        return f"{self.name}{f' ({self.unit})' if self.unit else ''} {self.arrow}"
+        """The name, which states the protocol, with unit and direction."""
+        return self._headed(self.name)
+
+    @property
+    def caption(self) -> str:
+        """The title, with unit and direction."""
+        return self._headed(self.title)
+
+    @property
+    def is_speed(self) -> bool:
+        """Whether it is a cost and not a quality."""
+        return self.of == STREAM
+
+    @property
+    def better(self) -> int:
+        """+1 (higher), -1 (lower), or 0 (nearest zero, or unknown)."""
+        return {HIGHER: 1, LOWER: -1}.get(self.direction, 0)
+
+    def score(self, mean: float) -> float:
+        """Higher where `mean` is better; 0 where the direction is unknown."""
+        return -abs(mean) if self.direction == ZERO else self.better * mean
+
+    def digits_of(self, value: float) -> int:
+        """Digits after the point: those of the column, none of a thousand and more."""
+        return 0 if abs(value) >= 1000 else self.digits
+
+    def show(self, value: float) -> str:
+        return f"{value:.{self.digits_of(value)}f}"
+
+    def _headed(self, text: str) -> str:
+        unit = f" ({self.unit})" if self.unit else ""
+        return f"{text}{unit} {self.arrow}".rstrip()
 
 
 VBENCH_DIMENSIONS = (

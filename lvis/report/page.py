@@ -11,9 +11,9 @@ from PIL import Image
 
 from lvis.evaluate.table import Row
 from lvis.files import write_text
+from lvis.metrics import Metric
 from lvis.report import configs, tables
 from lvis.report.media import ClipMedia, collect
-from lvis.report.quantities import Quantity
 from lvis.report.results import Entry, Section, quantities, sections
 from lvis.report.scatter import COLOURS, scatter
 
@@ -37,7 +37,7 @@ class _View:
     section: Section
     about: str
     means: list[tables.Line]
-    scatters: list[tuple[Quantity, Markup]]
+    scatters: list[tuple[Metric, Markup]]
     differences: list[tuple[Entry, list[tables.Line]]]
     clips: list[tuple[str, list[tables.Line], ClipMedia]]
 
@@ -85,12 +85,12 @@ def write_page(rows: Sequence[Row], output: Path, settings: PageSettings) -> Pat
 
 
 def _view(
-    section: Section, columns: Sequence[Quantity], output: Path, settings: PageSettings
+    section: Section, columns: Sequence[Metric], output: Path, settings: PageSettings
 ) -> _View:
     pictures = [
         (column, picture)
         for column in columns
-        if not column.speed
+        if not column.is_speed
         and (picture := scatter(section, column, settings.confidence)) is not None
     ]
     # the configured reference is the first choice of the menu
@@ -129,8 +129,8 @@ def _about(section: Section) -> str:
 
 
 def _overview(
-    found: Sequence[Section], columns: Sequence[Quantity], confidence: float
-) -> list[tuple[Quantity, list[tuple[str, list[tables.Cell]]]]]:
+    found: Sequence[Section], columns: Sequence[Metric], confidence: float
+) -> list[tuple[Metric, list[tuple[str, list[tables.Cell]]]]]:
     """For every column a table of its own: one line per entry, one cell per section."""
     names = list(dict.fromkeys(entry.name for section in found for entry in section.entries))
     choices = []
@@ -144,11 +144,11 @@ def _overview(
     return choices
 
 
-def _measured(column: Quantity, found: Sequence[Section]) -> bool:
+def _measured(column: Metric, found: Sequence[Section]) -> bool:
     return any(column.name in entry.values for section in found for entry in section.entries)
 
 
-def _reason(column: Quantity, rows: Sequence[Row]) -> str:
+def _reason(column: Metric, rows: Sequence[Row]) -> str:
     """What the first row that says so gives as the reason for a column without numbers."""
     told = (row.get("unmeasured") for row in rows)
     return next((str(one[column.name]) for one in told if one and column.name in one), "")

@@ -11,7 +11,8 @@ from typing import Any
 from lvis.data.numbering import natural_key
 from lvis.errors import UserError
 from lvis.evaluate.table import Row, read_rows
-from lvis.report.quantities import RATE, Quantity, is_known, quantity
+from lvis.metrics import Metric
+from lvis.report.quantities import RATE, is_known, quantity
 
 # what identifies a row; every other number in it is a metric
 ABOUT = (
@@ -90,7 +91,7 @@ def load(folder: Path) -> list[Row]:
     return rows
 
 
-def quantities(rows: Iterable[Row]) -> list[Quantity]:
+def quantities(rows: Iterable[Row]) -> list[Metric]:
     """The numeric columns: quality first, then speed; frames and seconds make a rate, which takes their place.
 
     A metric that we know stays a column where no row has a number for it: it is unmeasured, not absent.
@@ -106,7 +107,7 @@ def quantities(rows: Iterable[Row]) -> list[Quantity]:
     if any(_rate(row) for row in rows):
         names.pop("seconds")
         names[RATE] = None
-    return sorted((quantity(name) for name in names), key=lambda q: (q.speed, q.name != RATE))
+    return sorted((quantity(name) for name in names), key=lambda q: (q.is_speed, q.name != RATE))
 
 
 def sections(rows: Iterable[Row]) -> list[Section]:
@@ -216,7 +217,7 @@ def _agree(first: Mapping[str, Mapping], second: Mapping[str, Mapping]) -> bool:
     shared = [
         (first[name][clip], second[name][clip])
         for name in first.keys() & second.keys()
-        if not quantity(name).speed
+        if not quantity(name).is_speed
         for clip in first[name].keys() & second[name].keys()
     ]
     return bool(shared) and all(one == other for one, other in shared)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from lvis.report.quantities import RATE, Quantity
+from lvis.metrics import Metric
+from lvis.report.quantities import RATE
 from lvis.report.results import Section
 from lvis.statistics import interval
 
@@ -30,7 +31,7 @@ _STYLE: Any = {
 }
 
 
-def scatter(section: Section, column: Quantity, confidence: float) -> Markup | None:
+def scatter(section: Section, column: Metric, confidence: float) -> Markup | None:
     """`plot` as SVG; None when no entry has both a quality and a speed."""
     from matplotlib import rc_context
 
@@ -51,7 +52,7 @@ def scatter(section: Section, column: Quantity, confidence: float) -> Markup | N
     return Markup(svg.replace("<svg", f"<svg{label}", 1))
 
 
-def plot(section: Section, column: Quantity, confidence: float) -> "Figure | None":
+def plot(section: Section, column: Metric, confidence: float) -> "Figure | None":
     """One point per entry, frames per second (logarithmic) by the mean of `column` with its interval.
 
     Entries that nothing timed (what frames a solver: D(E(y)), D(E(x))) are dashed lines across.

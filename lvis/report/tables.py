@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lvis.report.quantities import Quantity
+from lvis.metrics import Metric
+from lvis.metrics.registry import ZERO
 from lvis.report.results import LAST, Entry, Section
 from lvis.statistics import Interval, interval, paired
 
@@ -24,7 +25,7 @@ class Line:
     cells: list[Cell]
 
 
-def means(section: Section, columns: Sequence[Quantity], confidence: float) -> list[Line]:
+def means(section: Section, columns: Sequence[Metric], confidence: float) -> list[Line]:
     """One line per entry: mean and interval of every column. The best of a column is marked, but for the ceiling."""
     found = {
         entry.name: {q.name: _mean(entry, q, confidence) for q in columns}
@@ -45,7 +46,7 @@ def means(section: Section, columns: Sequence[Quantity], confidence: float) -> l
 
 
 def differences(
-    section: Section, reference: Entry, columns: Sequence[Quantity], confidence: float
+    section: Section, reference: Entry, columns: Sequence[Metric], confidence: float
 ) -> list[Line]:
     """One line per entry but `reference`: its paired difference to it, marked where the interval excludes zero."""
     lines = []
@@ -65,7 +66,7 @@ def differences(
     return lines
 
 
-def clip_lines(section: Section, clip: str, columns: Sequence[Quantity]) -> list[Line]:
+def clip_lines(section: Section, clip: str, columns: Sequence[Metric]) -> list[Line]:
     """A line for each entry that has this clip, with its own values."""
     return [
         Line(
@@ -83,25 +84,25 @@ def clip_lines(section: Section, clip: str, columns: Sequence[Quantity]) -> list
     ]
 
 
-def _mean(entry: Entry, column: Quantity, confidence: float) -> Interval | None:
+def _mean(entry: Entry, column: Metric, confidence: float) -> Interval | None:
     values = list(entry.values.get(column.name, {}).values())
     return interval(values, confidence)
 
 
 def _best(
-    section: Section, column: Quantity, found: Mapping[str, Mapping[str, Interval | None]]
+    section: Section, column: Metric, found: Mapping[str, Mapping[str, Interval | None]]
 ) -> str | None:
     means = {
         entry.name: one.mean
         for entry in section.entries
         if entry.method not in LAST and (one := found[entry.name][column.name]) is not None
     }
-    if not (column.better or column.zero) or len(means) < 2:
+    if not (column.better or column.direction == ZERO) or len(means) < 2:
         return None
     return max(means, key=lambda name: column.score(means[name]))
 
 
-def _cell(value: Interval | None, column: Quantity, mark: str, sign: str = "") -> Cell:
+def _cell(value: Interval | None, column: Metric, mark: str, sign: str = "") -> Cell:
     if value is None:
         return Cell("–")
     digits = column.digits_of(value.mean)

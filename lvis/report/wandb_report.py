@@ -11,7 +11,8 @@ from typing import Any
 from lvis.cli.progress import say
 from lvis.errors import UserError
 from lvis.evaluate.table import Row
-from lvis.report.quantities import RATE, Quantity
+from lvis.metrics import Metric
+from lvis.report.quantities import RATE
 from lvis.report.results import Section, quantities, sections
 from lvis.report.wandb_runs import Place, log_runs, media_keys, section_key, signed_in
 
@@ -56,7 +57,7 @@ def publish(
     return output / "wandb"
 
 
-def build(found: Iterable[Section], columns: Sequence[Quantity], place: Place, media: int) -> Any:
+def build(found: Iterable[Section], columns: Sequence[Metric], place: Place, media: int) -> Any:
     """A `wandb_workspaces.reports.v2.Report`: for every section a run set, a bar panel per quantity, quality against
     speed, and the videos of all methods side by side.
 
@@ -86,14 +87,14 @@ def build(found: Iterable[Section], columns: Sequence[Quantity], place: Place, m
     )
 
 
-def _run_set(section: Section, measured: Sequence[Quantity], place: Place) -> Any:
+def _run_set(section: Section, measured: Sequence[Metric], place: Place) -> Any:
     """The section's runs, the best first, with the method and the quantities as the only columns."""
     import wandb_workspaces.reports.v2 as api
 
     # repr, because the filter is read as a Python expression and a title may hold quotes
     wanted = {"section": section_key(section), "report": place.title}
     filters = " and ".join(f"Config({key!r}) == {value!r}" for key, value in wanted.items())
-    ranked = next((q for q in measured if q.better and not q.speed), None)
+    ranked = next((q for q in measured if q.better and not q.is_speed), None)
     order = (
         [api.OrderBy(api.SummaryMetric(ranked.name), ascending=ranked.better < 0)] if ranked else []
     )
@@ -109,11 +110,11 @@ def _run_set(section: Section, measured: Sequence[Quantity], place: Place) -> An
     )
 
 
-def _panels(section: Section, measured: Sequence[Quantity], media: int) -> list[Any]:
+def _panels(section: Section, measured: Sequence[Metric], media: int) -> list[Any]:
     import wandb_workspaces.reports.v2 as api
 
-    panels: list[Any] = [api.BarPlot(title=q.heading, metrics=[q.name]) for q in measured]
-    quality = next((q for q in measured if not q.speed), None)
+    panels: list[Any] = [api.BarPlot(title=q.caption, metrics=[q.name]) for q in measured]
+    quality = next((q for q in measured if not q.is_speed), None)
     if quality is not None and any(q.name == RATE for q in measured):
         panels.append(
             api.ScatterPlot(
@@ -138,7 +139,7 @@ def _panels(section: Section, measured: Sequence[Quantity], media: int) -> list[
     return panels
 
 
-def _save(found: Sequence[Section], columns: Sequence[Quantity], place: Place, media: int) -> str:
+def _save(found: Sequence[Section], columns: Sequence[Metric], place: Place, media: int) -> str:
     """The address of the saved report."""
     import wandb
 

@@ -11,8 +11,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from lvis.metrics import Metric
 from lvis.report.media import videos_of
-from lvis.report.quantities import Quantity
 from lvis.report.results import Entry, Section
 
 JOB = "lvis.report"
@@ -38,9 +38,7 @@ def signed_in() -> bool:
     return online and bool(wandb.login(prompt=False, verify=False))
 
 
-def log_runs(
-    found: Sequence[Section], columns: Sequence[Quantity], place: Place, media: int
-) -> int:
+def log_runs(found: Sequence[Section], columns: Sequence[Metric], place: Place, media: int) -> int:
     """Log every entry, and what frames them (measurement, clean clip) where videos were kept; returns the entries."""
     place.output.mkdir(parents=True, exist_ok=True)
     for section in found:
@@ -72,7 +70,7 @@ def media_keys(section: Section, media: int) -> list[str]:
 def _log(
     section: Section,
     entry: Entry,
-    columns: Sequence[Quantity],
+    columns: Sequence[Metric],
     place: Place,
     media: int,
 ) -> None:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from lvis.metrics.registry import METRICS, STREAM
+from lvis.metrics.registry import METRICS, STREAM, ZERO
 from lvis.report.quantities import is_known, quantity
 
 
@@ -13,13 +13,13 @@ def test_no_two_metrics_share_a_title():
 def test_the_report_reads_every_metric_from_the_registry():
     for metric in METRICS.values():
         column = quantity(metric.key)
-        assert is_known(metric.key) and (column.better or column.zero)
+        assert is_known(metric.key) and (column.better or column.direction == ZERO)
         assert (column.title, column.unit, column.digits) == (
             metric.title,
             metric.unit,
             metric.digits,
         )
-        assert column.speed == (metric.of == STREAM)
+        assert column.is_speed == (metric.of == STREAM)
 
 
 def test_a_protocol_of_a_known_family_has_its_direction():

@@ -133,7 +133,7 @@ def test_best_goes_by_direction_and_the_ceiling_does_not_compete(tmp_path):
     ]
     found = loaded(tmp_path, rows)
     [section] = sections(found)
-    columns = [q for q in quantities(found) if not q.speed]
+    columns = [q for q in quantities(found) if not q.is_speed]
     marks = {
         line.name: [cell.mark for cell in line.cells] for line in means(section, columns, 0.95)
     }
@@ -170,12 +170,12 @@ def test_what_is_best_at_zero_is_not_best_below_it(tmp_path):
     rows = [row(method, "a", 20, flicker_high_band=value) for method, value in values.items()]
     [section] = sections(loaded(tmp_path, rows))
     column = quantity("flicker_high_band")
-    assert column.heading == "Flicker (dB) →\u00a00"
+    assert column.caption == "Flicker (dB) →\u00a00"
     marks = {line.name: line.cells[0].mark for line in means(section, [column], 0.95)}
     assert marks == {"smeared": "", "right": "best", "flickering": ""}
 
 
 def test_what_a_solver_takes_is_no_quality():
     names = ("peak_memory_growth", "passes_image_prior", "time_to_first_frame")
-    assert all(quantity(name).speed and quantity(name).better < 0 for name in names)
+    assert all(quantity(name).is_speed and quantity(name).better < 0 for name in names)
     assert quantity("peak_memory_growth").unit == "GiB"
