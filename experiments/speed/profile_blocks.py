@@ -15,6 +15,7 @@ from lvis.benchmark.settings import Settings
 from lvis.benchmark.streaming import TimedStream, fill_blocks
 from lvis.cli.build import build
 from lvis.cli.config import compose, plain
+from lvis.cli.schema import validated
 from lvis.files import write_text
 from lvis.hardware import pick_device
 from lvis.solvers.build import settled
@@ -24,7 +25,7 @@ ROWS = 40
 
 def main(target: str, *overrides: str) -> None:
     cfg = settled(compose("benchmark", list(overrides)))
-    settings = Settings.from_keys(plain(cfg))
+    settings = validated(Settings, plain(cfg))
     device = pick_device(cfg.device)
     solver = build_solver(cfg, settings)
     operator = realised(build(cfg.task.operator), settings.size, settings.seed)

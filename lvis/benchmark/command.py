@@ -29,6 +29,7 @@ from lvis.benchmark.settings import Settings
 from lvis.cli.build import build
 from lvis.cli.config import entry, plain
 from lvis.cli.progress import console, progress_bar
+from lvis.cli.schema import validated
 from lvis.files import write_text
 from lvis.hardware import pick_device
 from lvis.kernels.convolution import found_forms, set_form
@@ -49,7 +50,7 @@ def benchmark(cfg: DictConfig) -> Result:
     if cfg.mode == "roofline":
         return estimate(cfg)
     cfg = settled(cfg)
-    settings = Settings.from_keys(plain(cfg))
+    settings = validated(Settings, plain(cfg))
     earlier = read(settings.compare) if settings.compare else None
     device = pick_device(cfg.device)
     rate = matrix_product_rate(device, DTYPES[settings.precision])
@@ -106,7 +107,7 @@ def estimate(cfg: DictConfig) -> Result:
     cfg = cfg.copy()
     if cfg.precision == "auto":
         cfg.precision = "bf16"
-    settings = Settings.from_keys(plain(cfg))
+    settings = validated(Settings, plain(cfg))
     result = roofline(cfg, str(cfg.device), settings.size, settings.attention)
     stem = settings.output or "outputs/benchmark/" + "_".join(
         ["roofline", str(cfg.device), result["solver"], cfg.task.name, cfg.vae.name, cfg.model.name]

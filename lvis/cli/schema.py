@@ -3,15 +3,24 @@
 import inspect
 import math
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Annotated, Any, TypeVar
 
 from hydra._internal.utils import _locate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    TypeAdapter,
+    ValidationError,
+)
 
+from lvis.cli import values
 from lvis.errors import UserError
 
 Schema = TypeVar("Schema", bound=BaseModel)
@@ -30,6 +39,19 @@ CountOrNone = Annotated[Whole, Field(ge=0)]
 Positive = Annotated[Number, Field(gt=0)]
 NotNegative = Annotated[Number, Field(ge=0)]
 Share = Annotated[Number, Field(ge=0, le=1)]
+Flag = StrictBool
+Seed = Annotated[Whole, Field(ge=0, lt=2**63)]
+
+
+def checked_by(check: Callable[[str, Any], Any], key: str) -> BeforeValidator:
+    """For a value, or None, that is read by a check of `lvis.cli.values` and has its sentence."""
+    return BeforeValidator(lambda value: None if value is None else check(key, value))
+
+
+def path_of(key: str, meaning: str) -> BeforeValidator:
+    """For a path that must be given."""
+    return BeforeValidator(lambda value: values.path(key, value, meaning))
+
 
 _KINDS = {
     "finite": "a finite number",
@@ -54,27 +76,41 @@ def conform(schema: type[Schema], node: DictConfig, prefix: str) -> Schema:
     Raises:
         UserError: the first value that does not fit, by key, value and what would.
     """
-    values = OmegaConf.to_container(node, resolve=True)
-    assert isinstance(values, dict)
-    known = {str(key): value for key, value in values.items()}
-    try:
-        found = schema.model_validate(known)
-    except ValidationError as error:
-        raise misfit(error, prefix, known) from None
+    content = OmegaConf.to_container(node, resolve=True)
+    assert isinstance(content, dict)
+    known = {str(key): value for key, value in content.items()}
+    found = validated(schema, known, prefix)
     for name in schema.model_fields:
         if name in known:
             _put(node, name, known[name], getattr(found, name))
     return found
 
 
-def misfit(error: ValidationError, prefix: str, values: Mapping[str, Any]) -> UserError:
+def validated(schema: type[Schema], content: Mapping[str, Any], prefix: str = "") -> Schema:
+    """Plain keys as `schema` has them.
+
+    Raises:
+        UserError: as `conform`.
+    """
+    try:
+        return schema.model_validate(content)
+    except ValidationError as error:
+        raise misfit(error, prefix, content) from None
+
+
+def misfit(error: ValidationError, prefix: str, content: Mapping[str, Any]) -> UserError:
     """The first value that does not fit: its key, its value and what would."""
     first = error.errors()[0]
-    key = str(first["loc"][0]) if first["loc"] else ""
+    key, value = "", content
+    for part in first["loc"]:
+        # an alias leads into groups; what follows the key is a place in its value
+        if not isinstance(part, str) or not isinstance(value, Mapping):
+            break
+        key, value = f"{key}.{part}".lstrip("."), value.get(part)  # type: ignore[assignment]
     full = f"{prefix}.{key}" if prefix else key
     if first["type"] == "missing" and len(first["loc"]) == 1:
         return UserError(f"{full} is not given; add {full}=VALUE")
-    return UserError(f"{full}={shown(values.get(key))} {_fix(error)}")
+    return UserError(f"{full}={shown(value)} {_fix(error)}")
 
 
 def shown(value: Any) -> str:

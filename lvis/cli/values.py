@@ -65,13 +65,6 @@ def positive(name: str, value: float) -> float:
     return value
 
 
-def several(name: str, value: Any) -> list[Any]:
-    """A list that is not empty."""
-    if not isinstance(value, list) or not value:
-        raise UserError(f"{name}={value} is not a list; give values such as {name}=[...]")
-    return value
-
-
 def size(name: str, value: Any) -> tuple[int, int]:
     """Height and width in pixels."""
     pair = isinstance(value, list) and len(value) == 2 and all(type(side) is int for side in value)

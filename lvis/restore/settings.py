@@ -1,71 +1,54 @@
 """The keys of conf/restore.yaml, checked once, each with the fix in its error."""
 
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AliasPath, BeforeValidator, Field
 
 from lvis.cli import values
+from lvis.cli.schema import Count, Flag, Keys, Seed, Whole, checked_by, path_of, validated
 from lvis.data.video import check_output_name
 from lvis.errors import UserError
 from lvis.files import check_free, check_place
 
+Size = tuple[int, int]
+INPUT = "a video, a folder of frames, or - for raw frames on standard input"
+OUTPUT = "a .mp4 or .mkv file, a folder, or - for raw frames on standard output"
 
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What to restore, from where to where; see conf/restore.yaml for what each key means.
 
-    Raises:
-        UserError: a key that is missing, of the wrong type, or at odds with another.
-    """
+class Settings(Keys):
+    """What to restore, from where to where; see conf/restore.yaml for what each key means."""
 
-    input: str
-    output: str
-    degrade: bool
-    compare: bool
-    overwrite: bool
-    deinterlace: bool
-    save_measurement: str | None
-    report: str | None
-    mask: str | None
-    size: tuple[int, int] | None
-    prompt: str
-    seed: int
-    quality: int
-    max_pixels: int
-    raw_size: tuple[int, int] | None
-    raw_rate: Fraction | None
+    input: Annotated[str, path_of("input", INPUT)]
+    output: Annotated[str, path_of("output", OUTPUT)]
+    degrade: Flag
+    compare: Flag
+    overwrite: Flag
+    deinterlace: Flag
+    save_measurement: Annotated[str | None, checked_by(values.optional_path, "save_measurement")]
+    report: Annotated[str | None, checked_by(values.optional_path, "report")]
+    mask: Annotated[str | None, checked_by(values.optional_path, "mask")]
+    size: Annotated[Size | None, checked_by(values.size, "size")]
+    prompt: Annotated[str, BeforeValidator(lambda value: "" if value is None else value)]
+    seed: Seed
+    quality: Annotated[Whole, Field(ge=0, le=51)]
+    max_pixels: Annotated[Count, Field(lt=2**31)]
+    raw_size: Annotated[Size | None, checked_by(values.size, "raw.size")] = Field(
+        validation_alias=AliasPath("raw", "size")
+    )
+    raw_rate: Annotated[Fraction | None, checked_by(values.rate, "raw.rate")] = Field(
+        validation_alias=AliasPath("raw", "rate")
+    )
 
     @classmethod
     def of(cls, keys: dict[str, Any]) -> "Settings":
-        """From the composed configuration as plain dicts."""
-        raw = keys["raw"]
-        settings = cls(
-            input=values.path(
-                "input",
-                keys["input"],
-                "a video, a folder of frames, or - for raw frames on standard input",
-            ),
-            output=values.path(
-                "output",
-                keys["output"],
-                "a .mp4 or .mkv file, a folder, or - for raw frames on standard output",
-            ),
-            degrade=values.flag("degrade", keys["degrade"]),
-            compare=values.flag("compare", keys["compare"]),
-            overwrite=values.flag("overwrite", keys["overwrite"]),
-            deinterlace=values.flag("deinterlace", keys["deinterlace"]),
-            save_measurement=values.optional_path("save_measurement", keys["save_measurement"]),
-            report=values.optional_path("report", keys["report"]),
-            mask=values.optional_path("mask", keys["mask"]),
-            size=None if keys["size"] is None else values.size("size", keys["size"]),
-            prompt="" if keys["prompt"] is None else str(keys["prompt"]),
-            seed=values.whole("seed", keys["seed"], 0, 2**63 - 1),
-            quality=values.whole("quality", keys["quality"], 0, 51),
-            max_pixels=values.whole("max_pixels", keys["max_pixels"], 1, 2**31 - 1),
-            raw_size=None if raw["size"] is None else values.size("raw.size", raw["size"]),
-            raw_rate=None if raw["rate"] is None else values.rate("raw.rate", raw["rate"]),
-        )
+        """From the composed configuration as plain dicts.
+
+        Raises:
+            UserError: a key that is missing, of the wrong type, or at odds with another.
+        """
+        settings = validated(cls, keys)
         settings._check_together()
         return settings
 
