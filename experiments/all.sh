@@ -3,7 +3,7 @@
 # One that fails is named at the end and does not stop the others. Environment: experiments/evaluation.sh
 set -uo pipefail
 cd "$(dirname "$0")/.."
-if [ $# -gt 0 ]; then folders=("$@"); else folders=(experiments/{tiny_world,baselines,overview,instantvir/*,avis/*,vision_xl/*}/); fi
+if [ $# -gt 0 ]; then folders=("$@"); else folders=(experiments/{tiny_world,baselines,overview,prox,instantvir/*,avis/*,vision_xl/*}/); fi
 failed=()
 for folder in "${folders[@]}"; do
   script=${folder%/}/run.sh
