@@ -1,12 +1,14 @@
-"""Clips per second of trainings that encode and of ones that read latents: python experiments/loader/latents.py
+"""Clips per second of trainings that encode and of ones that read latents: python experiments/loader/latents.py [VAE TASK]
 
-Sixteen synthetic clips of the tiny world become shards with latents; then both VAEs and two tasks are trained for STEPS
-steps each, with `data.latents` true and false in turn. Writes latents.json beside this file.
+Synthetic clips of the tiny world become shards with latents; then each VAE and task is trained with `data.latents` true and
+false. Rates are of processor time, so that other processes on the core do not count: what STEPS further steps take,
+two cycles of one student update and four of the critic alone. Writes latents.json beside this file, row by row.
 """
 
 import json
-import platform
+import sys
 import tempfile
+import time
 from fractions import Fraction
 from pathlib import Path
 
@@ -18,11 +20,11 @@ from lvis.data.synthetic import synthetic_clip
 from lvis.data.video_writer import VideoWriter
 from lvis.files import write_text
 from lvis.prepare.command import prepare
-from lvis.provenance import code_version, today
+from lvis.provenance import code_version, machine, today
 from lvis.train.command import train
 
 HERE = Path(__file__).parent
-CLIPS, STEPS, SKIPPED = 16, 40, 5
+CLIPS, FIRST, STEPS = 4, 5, 10
 SIZE, FRAMES = (128, 128), 33
 # name -> words of the training, words of the preparation
 TASKS = {
@@ -37,29 +39,33 @@ def prepared(folder: Path, vae: str, words: list[str]) -> None:
     prepare(compose("prepare", [*common, "workers=1", "latents=true", f"vae={vae}", *words]))
 
 
-def clips_per_second(folder: Path, vae: str, words: list[str], latents: bool) -> float:
-    """Over whole cycles of one student update and four steps of the critic alone, without the first."""
-    output = folder / "_".join(["run", vae, words[0].partition("=")[2], str(latents)])
+def seconds_of(folder: Path, vae: str, words: list[str], latents: bool, steps: int) -> float:
+    """Processor time of a training of so many steps, its preparation included."""
+    output = folder / "_".join(["run", vae, str(latents), str(steps)])
     cfg = compose(
         "train",
         [
             f"output={output}", f"vae={vae}", *words, "data=shards", f"data.folder={folder / 'shards'}",
             f"data.latents={str(latents).lower()}", "data.val_clips=0", "data.num_workers=0",
             f"distill.size=[{SIZE[0]},{SIZE[1]}]", f"distill.frames={FRAMES}", "distill.likelihood_only_steps=0",
-            "distill.encode_dtype=float32", "trainer.threads=1", f"trainer.max_steps={STEPS}", "trainer.log_every=1",
+            "distill.encode_dtype=float32", "trainer.threads=1", f"trainer.max_steps={steps}", "trainer.save_every=1000",
             "trainer.validate_every=0",
         ],
     )  # fmt: skip
+    began = time.process_time()
     train(cfg)
-    rows = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
-    seconds = [row["seconds"] for row in rows if "seconds" in row][SKIPPED:]
-    seconds = seconds[: len(seconds) // 5 * 5]
-    return len(seconds) / sum(seconds)
+    return time.process_time() - began
 
 
-def main() -> None:
-    torch.set_num_threads(1)
-    rows = []
+def clips_per_second(folder: Path, vae: str, words: list[str], latents: bool) -> float:
+    first, both = (
+        seconds_of(folder, vae, words, latents, steps) for steps in (FIRST, FIRST + STEPS)
+    )
+    return STEPS / (both - first)
+
+
+def row(vae: str, task: str) -> dict:
+    words, more = TASKS[task]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "videos").mkdir()
@@ -68,25 +74,34 @@ def main() -> None:
             with VideoWriter(folder / "videos" / f"{number}.mkv", Fraction(16)) as writer:
                 for frame in to_frames(clip.video[None]):
                     writer.write(frame)
-        for vae in ("lean", "wan"):
-            for task, (words, more) in TASKS.items():
-                prepared(folder, vae, more)
-                rates = {
-                    str(latents).lower(): clips_per_second(folder, vae, words, latents)
-                    for latents in (False, True)
-                }
-                rows.append({"vae": vae, "task": task, "clips_per_second": rates})
-                print(json.dumps(rows[-1]), flush=True)
-    about = {
+        prepared(folder, vae, more)
+        rates = {
+            str(latents).lower(): clips_per_second(folder, vae, words, latents)
+            for latents in (False, True)
+        }
+    return {
+        "vae": vae,
+        "task": task,
+        "clips_per_second": rates,
+        "steps": STEPS,
+        "size": [*SIZE, FRAMES],
         "date": today(),
         "commit": code_version(),
         "torch": torch.__version__,
-        "machine": platform.processor() or platform.machine(),
-        "clips": CLIPS,
-        "steps": STEPS,
-        "size": [*SIZE, FRAMES],
+        "machine": machine(),
     }
-    write_text(HERE / "latents.json", json.dumps({"about": about, "rows": rows}, indent=1) + "\n")
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    path = HERE / "latents.json"
+    wanted = [tuple(sys.argv[1:3])] if sys.argv[1:] else [(v, t) for v in ("lean", "wan") for t in TASKS]  # fmt: skip
+    for vae, task in wanted:
+        rows = json.loads(path.read_text()) if path.is_file() else []
+        rows = [one for one in rows if (one["vae"], one["task"]) != (vae, task)]
+        rows.append(row(vae, task))
+        print(json.dumps(rows[-1]), flush=True)
+        write_text(path, json.dumps(rows, indent=1) + "\n")
 
 
 if __name__ == "__main__":
