@@ -1,7 +1,9 @@
-"""Clips per second of trainings that encode and of ones that read latents: python experiments/loader/latents.py [VAE TASK]
+"""Clips per second of trainings that encode and of ones that read latents.
 
-Synthetic clips of the tiny world become shards with latents; then each VAE and task is trained with `data.latents` true and
-false. Rates are of processor time, so that other processes on the core do not count: what STEPS further steps take,
+    python experiments/loader/latents.py [VAE TASK]
+
+Synthetic clips of the tiny world become shards with latents; then each VAE and task is trained with `data.latents`
+true and false. Rates are of processor time, so that other processes on the core do not count: what STEPS further steps take,
 two cycles of one student update and four of the critic alone. Writes latents.json beside this file, row by row.
 """
 
@@ -48,8 +50,8 @@ def seconds_of(folder: Path, vae: str, words: list[str], latents: bool, steps: i
             f"output={output}", f"vae={vae}", *words, "data=shards", f"data.folder={folder / 'shards'}",
             f"data.latents={str(latents).lower()}", "data.val_clips=0", "data.num_workers=0",
             f"distill.size=[{SIZE[0]},{SIZE[1]}]", f"distill.frames={FRAMES}", "distill.likelihood_only_steps=0",
-            "distill.encode_dtype=float32", "trainer.threads=1", f"trainer.max_steps={steps}", "trainer.save_every=1000",
-            "trainer.validate_every=0",
+            "distill.encode_dtype=float32", "trainer.threads=1", f"trainer.max_steps={steps}",
+            "trainer.save_every=1000", "trainer.validate_every=0",
         ],
     )  # fmt: skip
     began = time.process_time()
