@@ -3,8 +3,8 @@
     python experiments/loader/latents.py [VAE TASK]
 
 Synthetic clips of the tiny world become shards with latents; then each VAE and task is trained with `data.latents`
-true and false. Rates are of processor time, so that other processes on the core do not count: what STEPS further steps take,
-two cycles of one student update and four of the critic alone. Writes latents.json beside this file, row by row.
+true and false. Rates are of processor time, so that other processes on the core do not count: what STEPS further
+steps take, two cycles of one student update and four of the critic alone. Writes latents.json beside this file.
 """
 
 import json
