@@ -108,8 +108,9 @@ class Separable(LinearOperator):
             measured = held[0][:, :, : seen.shape[2], : seen.shape[3], : seen.shape[4]]
             values, weight = spectrum.values(kept), per_sample(gamma, x)
             # U^T (y - A x) = U^T y - S V^T x
-            change = (measured - values * seen) * (weight * values / (1 + weight * values**2))
-            return x + spectrum.video(change)
+            change = torch.addcmul(measured, values, seen, value=-1)
+            change.mul_(weight * values / (1 + weight * values**2))
+            return spectrum.video(change).add_(x)
 
         return lambda x, gamma: computed(x, lambda working: apply(working, gamma))
 

@@ -51,50 +51,72 @@ def infill(video: Tensor, missing: Tensor) -> Tensor:
         video: (B, C, T, H, W).
         missing: (B or 1, 1, T or 1, H, W), 1 where a pixel is missing.
     """
-    batch, channels, frames, height, width = video.shape
-    observed = (1 - missing).expand(missing.shape[0], 1, missing.shape[2], height, width)
-    values = (video * observed).transpose(1, 2).reshape(-1, channels, height, width)
-    weight = observed.transpose(1, 2).reshape(-1, 1, height, width)
-    total = values.sum((2, 3), keepdim=True)
-    count = observed.expand(batch, 1, frames, -1, -1).transpose(1, 2)
-    count = count.reshape(-1, 1, height, width).sum((2, 3), keepdim=True)
-    filled = (total / count.clamp_min(1)).expand_as(values)
-    for sigma in reversed(WIDTHS):
-        known = _blur(weight, sigma)
-        average = _blur(values, sigma).view(batch, -1, channels, height, width)
-        known = known.view(missing.shape[0], -1, 1, height, width)
-        share = (known / ENOUGH).clamp(0, 1)
-        average = average / known.clamp_min(1e-6)
-        filled = filled.view_as(average)
-        filled = share * average + (1 - share) * filled
-    filled = filled.view(batch, frames, channels, height, width).transpose(1, 2)
-    return torch.where(observed.bool(), video, filled)
+    frames = video.transpose(1, 2)
+    observed = 1 - missing.transpose(1, 2)
+    result = video.new_empty(video.shape)
+    filled = result.transpose(1, 2)
+    if video.device.type != "cpu":
+        filled.copy_(_infilled(frames, observed, _weights(observed)))
+        return result
+    # a frame at a time stays in the caches
+    for sample in range(len(frames)):
+        for at in range(frames.shape[1]):
+            here = (min(sample, len(observed) - 1), min(at, observed.shape[1] - 1))
+            if at == 0 or observed.shape[1] > 1:
+                seen = observed[here]
+                weights = _weights(seen)
+            filled[sample, at] = _infilled(frames[sample, at], seen, weights)
+    return result
+
+
+def _weights(observed: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """For each width: the weight of the observed pixels around each pixel, and the share of 1 it earns."""
+    known = [_blur(observed, sigma) for sigma in WIDTHS]
+    return [(weight.clamp_min(1e-6), (weight / ENOUGH).clamp_(0, 1)) for weight in known]
+
+
+def _infilled(frames: Tensor, observed: Tensor, weights: list[tuple[Tensor, Tensor]]) -> Tensor:
+    """Of frames (..., C, H, W) with the observed places (..., 1, H, W)."""
+    values = frames * observed
+    count = observed.sum((-2, -1), keepdim=True).clamp_min(1)
+    filled = (values.sum((-2, -1), keepdim=True) / count).expand_as(values)
+    for sigma, (weight, share) in reversed(list(zip(WIDTHS, weights, strict=True))):
+        filled = torch.lerp(filled, _blur(values, sigma).div_(weight), share)
+    return torch.where(observed.bool(), frames, filled)
 
 
 def _blur(images: Tensor, sigma: float) -> Tensor:
-    """Separable Gaussian blur of (N, C, H, W), zero outside; shrunk first where it is wide."""
+    """Separable Gaussian blur of (..., H, W), zero outside; shrunk first where it is wide."""
     factor = 1 if sigma < 3 else 4 if sigma < 8 else 8
     height, width = images.shape[-2:]
+    flat = images.reshape(-1, 1, height, width)
     if factor > 1 and min(height, width) >= factor:
-        small = F.avg_pool2d(images, factor, ceil_mode=True, count_include_pad=False)
+        small = F.avg_pool2d(flat, factor, ceil_mode=True, count_include_pad=False)
         small = _blur_here(small, sigma / factor)
-        return F.interpolate(small, size=(height, width), mode="bilinear", align_corners=False)
-    return _blur_here(images, sigma)
+        wide = F.interpolate(small, size=(height, width), mode="bilinear", align_corners=False)
+        return wide.view(images.shape)
+    return _blur_here(flat, sigma).view(images.shape)
 
 
 def _blur_here(images: Tensor, sigma: float) -> Tensor:
-    kernel = _kernel(sigma, images.dtype, images.device)
-    channels, radius = images.shape[1], len(kernel) // 2
-    rows = kernel.view(1, 1, -1, 1).expand(channels, 1, -1, 1)
-    columns = kernel.view(1, 1, 1, -1).expand(channels, 1, 1, -1)
-    images = F.conv2d(images, rows, padding=(radius, 0), groups=channels)
-    return F.conv2d(images, columns, padding=(0, radius), groups=channels)
+    """By shifted sums: convolutions of a single channel are many times slower."""
+    taps = _kernel(sigma)
+    for dim in (-2, -1):
+        total, length = images * taps[0], images.shape[dim]
+        for shift, weight in enumerate(taps[1:length], 1):
+            rest = length - shift
+            for to, source in ((shift, 0), (0, shift)):
+                part = images.narrow(dim, source, rest)
+                total.narrow(dim, to, rest).add_(part, alpha=weight)
+        images = total
+    return images
 
 
 @lru_cache(maxsize=32)
-def _kernel(sigma: float, dtype: torch.dtype, device: torch.device) -> Tensor:
-    with torch.inference_mode(False):
-        radius = max(1, round(3 * sigma))
-        taps = torch.arange(-radius, radius + 1, dtype=torch.float32)
-        kernel = torch.exp(-(taps**2) / (2 * sigma**2))
-        return (kernel / kernel.sum()).to(device, dtype)
+def _kernel(sigma: float) -> tuple[float, ...]:
+    """The middle of the kernel and one side of it."""
+    radius = max(1, round(3 * sigma))
+    taps = torch.exp(
+        -(torch.arange(-radius, radius + 1, dtype=torch.float64) ** 2) / (2 * sigma**2)
+    )
+    return tuple((taps / taps.sum())[radius:].tolist())

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from lvis.errors import UserError
 from lvis.operators import (
@@ -151,6 +152,37 @@ def test_infill_reaches_into_large_holes():
     missing = torch.zeros(1, 1, 1, 64, 64)
     missing[..., 8:56, 8:56] = 1
     assert torch.allclose(infill(video * (1 - missing), missing), video, atol=1e-4)
+
+
+@pytest.mark.parametrize("mask", [(1, 1, 1), (2, 1, 4)])
+@pytest.mark.parametrize("size", [(7, 9), (31, 50)])
+def test_infill_is_four_normalised_convolutions(size, mask):
+    """Plain convolutions of all frames at once, the widest first."""
+    generator = torch.Generator().manual_seed(0)
+    video = torch.rand(2, 3, 4, *size, generator=generator) * 2 - 1
+    missing = (torch.rand(*mask, *size, generator=generator) < 0.5).float()
+    missing[..., 1 : size[0] // 2, 2 : size[1] // 2] = 1
+    observed = (1 - missing).expand(2, 1, 4, *size).transpose(1, 2).flatten(0, 1)
+    frames = video.transpose(1, 2).flatten(0, 1)
+    values = frames * observed
+    filled = values.sum((2, 3), keepdim=True) / observed.sum((2, 3), keepdim=True)
+    for sigma, factor in ((12.0, 8), (4.0, 4), (1.5, 1), (0.7, 1)):
+        factor = factor if min(size) >= factor else 1
+        average, known = plain_blur(values, sigma, factor), plain_blur(observed, sigma, factor)
+        share = (known / 0.2).clamp(0, 1)
+        filled = share * average / known.clamp_min(1e-6) + (1 - share) * filled
+    expected = torch.where(observed.bool(), frames, filled).unflatten(0, (2, 4)).transpose(1, 2)
+    assert torch.allclose(infill(video, missing), expected, atol=1e-5)
+
+
+def plain_blur(images: torch.Tensor, sigma: float, factor: int) -> torch.Tensor:
+    small = F.avg_pool2d(images, factor, ceil_mode=True, count_include_pad=False)
+    radius = max(1, round(3 * sigma / factor))
+    taps = torch.exp(-(torch.arange(-radius, radius + 1.0) ** 2) / (2 * (sigma / factor) ** 2))
+    taps = taps / taps.sum()
+    kernel = (taps[:, None] * taps).expand(images.shape[1], 1, -1, -1)
+    small = F.conv2d(small, kernel, padding=radius, groups=images.shape[1])
+    return F.interpolate(small, images.shape[2:], mode="bilinear") if factor > 1 else small
 
 
 def test_shrinkage_takes_noise_and_leaves_clean_video():
