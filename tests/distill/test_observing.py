@@ -21,11 +21,12 @@ POLL_SECONDS = 1  # of Lightning's observer; 5 by default
 def first_process(grace: float, more: float) -> None:
     """Goes on for `more` seconds after another has ended with status 75."""
     launcher = _SubprocessScriptLauncher(LightningEnvironment(), num_processes=2, num_nodes=1)
-    other = subprocess.Popen([sys.executable, "-c", "raise SystemExit(75)"])
+    code = "import sys; sys.stdin.read(); sys.exit(75)"
+    other = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE)
     launcher.procs = [other]
     _ChildProcessObserver(os.getpid(), launcher.procs, POLL_SECONDS).start()
     Observing(grace).setup(SimpleNamespace(strategy=SimpleNamespace(launcher=launcher)))
-    other.wait()
+    other.communicate()
     time.sleep(more)
 
 
