@@ -43,7 +43,7 @@ class Ended:
         return f"status {self.status}"
 
 
-def in_a_child(work: Callable[[], object], seconds: float = 60) -> Ended:
+def in_a_child(work: Callable[[], object], seconds: float = 240) -> Ended:
     """`work()` in a fork of this process, which has loaded everything already.
 
     What it raises is a traceback, SystemExit apart.

@@ -14,6 +14,7 @@ from PIL import Image
 from websockets.sync.client import connect
 
 from .browsing import (
+    PATIENCE,
     choose,
     click,
     finished,
@@ -159,7 +160,7 @@ def test_a_closed_tab_frees_its_place_in_mid_work(browser, address):
     assert places(address)["taken"] == 1
     browser.close()
     browser.switch_to.window(tab)
-    end = time.monotonic() + 5
+    end = time.monotonic() + PATIENCE
     while places(address)["taken"] and time.monotonic() < end:
         time.sleep(0.1)
     assert places(address)["taken"] == 0
