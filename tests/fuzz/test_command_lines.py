@@ -100,7 +100,7 @@ def test_drawn_command_lines(table, cases, media, tmp_path, monkeypatch):
             sys.argv = [f"lvis.{command}", *words, *extra]
             mains[command]()
 
-        ended = in_a_child(work, seconds=40)
+        ended = in_a_child(work)
         # a value may well ask for more work than there is time
         outcome = "still running" if ended.outcome == HUNG else ended.outcome
         right = outcome in ("right", "refused", "still running")
