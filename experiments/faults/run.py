@@ -42,7 +42,10 @@ def attempt(name: str, weights: Path, folder: Path) -> dict:
 
 def table(results: dict[str, list[dict]]) -> str:
     """Fault, times tried and survived, outcome, training steps lost: the most, – where none was done yet."""
-    lines = ["| fault | tried | as it should be | outcome | steps lost |", "|---|---|---|---|---|"]
+    lines = [
+        "| fault | tried | as it should be | outcome | steps lost | last try |",
+        "|---|---|---|---|---|---|",
+    ]
     for name in SCENARIOS:
         if not (tries := results.get(name, [])):
             continue
@@ -50,7 +53,9 @@ def table(results: dict[str, list[dict]]) -> str:
         shown = (good or tries)[0]["outcome"]
         losses = [one["steps_lost"] for one in good if one["steps_lost"] is not None]
         lost = max(losses, default="–" if good else "")
-        lines.append(f"| {SCENARIOS[name][0]} | {len(tries)} | {len(good)} | {shown} | {lost} |")
+        counts = f"{len(tries)} | {len(good)}"
+        last = tries[-1]["date"]
+        lines.append(f"| {SCENARIOS[name][0]} | {counts} | {shown} | {lost} | {last} |")
     return "\n".join(lines) + "\n"
 
 

@@ -34,7 +34,7 @@ def test_the_outcome_is_as_promised(name, weights, tmp_path_factory):
 
 
 def test_the_table_counts_what_went_wrong():
-    good = {"ok": True, "outcome": "went on", "steps_lost": 1, "seconds": 1.0}
-    bad = {"ok": False, "outcome": "hung", "steps_lost": None, "seconds": 1.0}
+    good = {"ok": True, "outcome": "went on", "steps_lost": 1, "date": "2026-01-02"}
+    bad = {"ok": False, "outcome": "hung", "steps_lost": None, "date": "2026-01-01"}
     (line,) = run.table({"leap": [bad, good, {**good, "steps_lost": 2}]}).splitlines()[2:]
-    assert line == "| the likelihood leaps | 3 | 2 | went on | 2 |"
+    assert line == "| the likelihood leaps | 3 | 2 | went on | 2 | 2026-01-02 |"
