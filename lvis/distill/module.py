@@ -13,8 +13,8 @@ from lvis.distill.checkpoints import Checkpoint
 from lvis.distill.ema import Average
 from lvis.distill.feeding import LOST
 from lvis.distill.latent_cache import LatentCache, ShardLatents, check_fixed
-from lvis.distill.lora import trained
 from lvis.distill.losses import Losses, Measurement
+from lvis.distill.optimiser import adamw, fuse
 from lvis.distill.parallel import (
     agreed_any,
     gathered,
@@ -65,8 +65,9 @@ class Distillation(LightningModule):
         losses, settings = self.losses, self.settings
         self.average = Average(losses.student, settings.ema_decay)
         # made here and not in configure_optimizers, so that a checkpoint can be loaded before fit
-        self.student_optimizer = self._adamw(losses.student, settings.student_learning_rate)
-        self.critic_optimizer = self._adamw(losses.critic, settings.critic_learning_rate)
+        rates = settings.student_learning_rate, settings.critic_learning_rate
+        self.student_optimizer = adamw(losses.student, rates[0], settings)
+        self.critic_optimizer = adamw(losses.critic, rates[1], settings)
 
     def configure_model(self) -> None:
         """Share out student, critic and teacher over the processes, where the strategy does that."""
@@ -77,24 +78,17 @@ class Distillation(LightningModule):
         if mesh is None or self.shared_out:
             return
         for net in nets:
-            shard(net, mesh)
+            shard(net, mesh, self.settings.autocast == "bf16")
         self.shared_out = True
         self._make_optimizers()
         if self._pending is not None:
             self.training_state().load(self._pending)
             self._pending = None
 
-    def _adamw(self, net: nn.Module, learning_rate: float) -> torch.optim.AdamW:
-        settings = self.settings
-        return torch.optim.AdamW(
-            [parameter for _, parameter in trained(net)],
-            lr=learning_rate,
-            betas=settings.betas,
-            weight_decay=settings.weight_decay,
-            eps=settings.epsilon,
-        )
-
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        # the nets are where they will be trained now
+        for optimizer in (self.student_optimizer, self.critic_optimizer):
+            fuse(optimizer)
         return [self.student_optimizer, self.critic_optimizer]
 
     def on_train_batch_start(self, batch: dict[str, Any], batch_index: int) -> int | None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lvis.distill.ema import Average
 from lvis.distill.lora import trained
+from lvis.distill.optimiser import place_steps
 from lvis.distill.parallel import own_part, own_rows
 from lvis.errors import UserError
 
@@ -87,6 +88,8 @@ class TrainingState:
             if state:
                 self.optimizers[net].state[parameter] = state
             left -= set(moments)
+        for optimizer in self.optimizers.values():
+            place_steps(optimizer)
         if left:
             raise UserError(
                 f"the checkpoint has tensors that this run lacks ({min(left)} and {len(left) - 1}"

@@ -49,12 +49,17 @@ class PatchwisePrior:
         self.passes += len(patch)
         if size is None:
             return self.prior.predict_noise(patch, timestep)
-        # the network draws no random numbers
-        options = {"use_reentrant": False, "preserve_rng_state": False}
-        parts = [
-            checkpoint(self.prior.predict_noise, part, timestep, **options)
-            for part in patch.split(size)
-        ]
+        parts: list[Tensor] = []
+        for part in patch.split(size):
+            # the network draws no random numbers
+            noise = checkpoint(
+                self.prior.predict_noise,
+                part,
+                timestep,
+                use_reentrant=False,
+                preserve_rng_state=False,
+            )
+            parts.append(noise)
         return torch.cat(parts)
 
 

@@ -9,6 +9,7 @@ from hydra.utils import instantiate
 from lvis.cli.config import compose
 from lvis.distill.build import settings_from
 from lvis.distill.losses import Losses
+from lvis.distill.optimiser import adamw, fuse
 from lvis.distill.randomness import Draws
 from lvis.fakecuda import move_to_fake
 from lvis.fakecuda.streams import recorded
@@ -63,7 +64,9 @@ def run(overrides, shape):
         recorder.engine_on_cpu = True
         losses = world(cfg)
         nets = (losses.student, losses.critic)
-        optimisers = {net: torch.optim.AdamW(net.parameters(), lr=1e-6) for net in nets}
+        optimisers = {net: adamw(net, 1e-6, losses.settings) for net in nets}
+        for optimiser in optimisers.values():
+            fuse(optimiser)
         for number in range(2):
             recorder.phase = f"step{number}"
             recorder.forget_peak()
