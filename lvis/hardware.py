@@ -13,7 +13,9 @@ from lvis.errors import UserError
 from lvis.kernels.tf32 import set_tf32
 
 # the dtype of transformers and decoders
-PRECISIONS = {"fp32": "float32", "bf16": "bfloat16"}
+PRECISIONS = {"fp32": "float32", "bf16": "bfloat16", "fp8": "bfloat16"}
+# of CUDA devices with float8 products (Ada and Hopper)
+FP8_CAPABILITY = (8, 9)
 
 _PCI = Path("/sys/bus/pci/devices")
 _DRIVER = Path("/sys/module/nvidia/version")
@@ -64,17 +66,26 @@ def pick_precision(name: str, device: torch.device) -> str:
     return "bf16" if has_bf16 else "fp32"
 
 
-def known_precision(name: str, device: torch.device) -> str:
+def known_precision(name: str, device: torch.device, fp8: bool = False) -> str:
     """`pick_precision`, or an error.
 
+    Args:
+        fp8: whether the network has linear layers that can be in float8 (`lvis.kernels.fp8`).
+
     Raises:
-        UserError: a name that is not in `PRECISIONS`.
+        UserError: a name that is not in `PRECISIONS`, or fp8 where the network or the GPU cannot.
     """
     chosen = pick_precision(name, device)
-    if chosen not in PRECISIONS:
-        raise UserError(
-            f"precision={name} is not known; use one of {', '.join(('auto', *PRECISIONS))}"
-        )
+    known = [each for each in PRECISIONS if fp8 or each != "fp8"]
+    if chosen not in known:
+        raise UserError(f"precision={name} is not known; use one of {', '.join(('auto', *known))}")
+    if chosen == "fp8" and device.type == "cuda":
+        capability = torch.cuda.get_device_capability(device)
+        if capability < FP8_CAPABILITY:
+            raise UserError(
+                f"precision=fp8 needs a GPU of compute capability 8.9 or later, and this one has "
+                f"{capability[0]}.{capability[1]}; use bf16"
+            )
     return chosen
 
 

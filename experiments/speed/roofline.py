@@ -1,11 +1,13 @@
 """Estimated milliseconds of a steady block at 480x832 with Wan2.1-1.3B, by part and card. Nothing here is measured.
 
-    python experiments/speed/roofline.py            # roofline.json and roofline.md beside this file
+    python experiments/speed/roofline.py [ROW...]      # roofline.json and roofline.md beside this file
 
-Each row is counted once on fake CUDA (`lvis.benchmark.roofline`), eagerly: fusing by torch.compile is not in it.
+Each row is counted once on fake CUDA (`lvis.benchmark.roofline`), eagerly: fusing by torch.compile is not in it. Given
+names of rows, only those are counted, and the others stay as they are in the file, each with its own commit.
 """
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +59,8 @@ def estimated(overrides: list[str]) -> dict[str, Any]:
     flash = sum(part.seconds for part in parts_of(counted, "h100", "flash")) * 1e3
     return {
         "overrides": overrides,
+        "commit": code_version(),
+        "date": today(),
         "frames": counted.frames,
         "peak_bytes": counted.peak,
         "ms": cards,
@@ -88,11 +92,15 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    rows = {name: estimated(overrides) for name, overrides in ROWS.items()}
     here = Path(__file__).parent
-    made = {"notice": NOTICE, "commit": code_version(), "date": today(), "rows": rows}
-    (here / "roofline.json").write_text(json.dumps(made, indent=1) + "\n")
-    text = f"{NOTICE}. Commit {made['commit'][:12]}, {made['date']}.\n\n{table(rows)}\n"
+    kept = here / "roofline.json"
+    rows = json.loads(kept.read_text())["rows"] if kept.exists() else {}
+    for name in sys.argv[1:] or ROWS:
+        rows[name] = estimated(ROWS[name])
+    rows = {name: rows[name] for name in ROWS if name in rows}
+    kept.write_text(json.dumps({"notice": NOTICE, "rows": rows}, indent=1) + "\n")
+    made = sorted({f"{row['commit'][:10]} ({row['date']})" for row in rows.values()})
+    text = f"{NOTICE}. Commit {', '.join(made)}.\n\n{table(rows)}\n"
     (here / "roofline.md").write_text(text)
     print(text)
 

@@ -38,7 +38,7 @@ from lvis.operators import LinearOperator
 from lvis.solvers.base import Solver
 from lvis.solvers.build import settled
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp8": torch.bfloat16}
 
 
 def benchmark(cfg: DictConfig) -> Result:

@@ -28,6 +28,7 @@ CARDS = {"h100": "h100", "h200": "h200", "a100": "a100", "4090": "rtx4090"}
 ATTENTION, PRODUCTS, ELEMENTWISE = "attention", "products", "elementwise"
 STAGES = ("operator", "encode", "transformer", "decode", "other")
 HALF = ("bfloat16", "float16")
+FP8 = "float8_e4m3fn"
 LAUNCH_SECONDS = 2.5e-6
 
 
@@ -141,6 +142,8 @@ def roofline(cfg: DictConfig, card: str, size: tuple[int, int], attention: str) 
     """
     if card not in CARDS:
         raise UserError(f"mode=roofline device={card} is not known; use one of {', '.join(CARDS)}")
+    if cfg.precision == "fp8" and card == "a100":
+        raise UserError("mode=roofline device=a100 has no float8 products; use precision=bf16")
     on_gpu = cfg.copy()
     on_gpu.device = "cuda"
     counted = count_block(on_gpu, size)
@@ -206,8 +209,10 @@ def _seconds(kernel: Kernel, gpu: GPU, reached: Reached, tf32: bool) -> float:
     in_memory = kernel.nbytes / (gpu.bandwidth * reached.bandwidth)
     if not kernel.flops:
         return max(in_memory, LAUNCH_SECONDS)
-    half, convolves = kernel.dtype in HALF, "convolution" in kernel.operation
+    half, convolves = kernel.dtype in (*HALF, FP8), "convolution" in kernel.operation
     peak = gpu.bf16 if half else gpu.tf32 if tf32 else gpu.fp32
+    if kernel.dtype == FP8:
+        peak *= 2  # as the data sheets of Ada and Hopper have it
     if not half and not tf32:
         share = reached.single
     elif _kind(kernel) == ATTENTION:

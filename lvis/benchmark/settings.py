@@ -34,4 +34,4 @@ class Settings(Keys):
     attention: Literal["auto", "flash", "cudnn", "efficient", "math"] = _optimise("attention")
     output: str | None
     seed: Seed
-    precision: Literal["fp32", "bf16"]
+    precision: Literal["fp32", "bf16", "fp8"]

@@ -19,6 +19,7 @@ from lvis.backbone.pixel_prior import PixelPrior
 from lvis.cli.build import build
 from lvis.errors import UserError
 from lvis.hardware import PRECISIONS, known_precision, pick_batch, pick_device, pick_precision
+from lvis.kernels.fp8 import quantise
 from lvis.solvers.admm_tv import ADMMTVSolver
 from lvis.solvers.avis import AVISSolver
 from lvis.solvers.consistency import EIGHT_BITS, consistency_of
@@ -38,7 +39,7 @@ from lvis.weights.image_prior import load_image_prior
 from lvis.weights.pixel_prior import load_pixel_prior
 
 # SDXL was published in float16 and VISION-XL's paper runs it so
-IMAGE_PRECISIONS = {**PRECISIONS, "fp16": "float16"}
+IMAGE_PRECISIONS = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 # a source, or a configuration with `_target_` that makes the transformer, such as one with random weights
 Weights = str | Mapping[str, Any] | None
@@ -214,7 +215,8 @@ def avis(
         prompt_cache: folder of prompt embeddings, so that a large text encoder is loaded for new
             prompts only.
         precision: "fp32"; "bf16" for the transformer and the decoder, while the encoder stays in
-            float32 (TF32 on CUDA); "auto", see `lvis.hardware.pick_precision`.
+            float32 (TF32 on CUDA); "fp8", which is that with the linear layers of the transformer's blocks in
+            float8 (`lvis.kernels.fp8`), slow where the GPU has none; "auto", see `lvis.hardware.pick_precision`.
     """
     if weights is None:
         raise UserError(
@@ -303,14 +305,17 @@ def _video_networks(
     from hydra.utils import instantiate
 
     place = pick_device(device)
-    precision = known_precision(precision, place)
+    precision = known_precision(precision, place, fp8=True)
     dtype = PRECISIONS[precision]
     if isinstance(weights, str):
         transformer, record = load_student(weights, dtype=dtype, **(options or {}))
     else:
         transformer, record = instantiate(weights, dtype=dtype), {}
     video_vae = vae_of(vae, precision).to(place)
-    return (transformer.to(place), video_vae, _embedder(text_encoder, prompt_cache)), record
+    transformer = transformer.to(place)
+    if precision == "fp8":
+        quantise(transformer.net.blocks)
+    return (transformer, video_vae, _embedder(text_encoder, prompt_cache)), record
 
 
 def vae_of(vae: Mapping[str, Any], precision: str) -> VideoVAE:
