@@ -71,8 +71,10 @@ run student_lean_taps solver=student vae=lean optimise.convolution=taps
 # 4. compiled, and as CUDA graphs
 run student_lean_compiled solver=student vae=lean optimise.compile=default
 run student_lean_graphs solver=student vae=lean optimise.compile=reduce-overhead
+run student_lean_small_window solver=student vae=lean model.window=9 model.sink=3
 # 5. the others: AVIS Flash is to beat 10.2 frames/s (AVIS, on an H100); 13.9 is the wan student's (InstantViR, A100)
 run student_wan solver=student vae=wan
+run student_tae solver=student vae=tae
 run avis_flash solver=avis_flash vae=wan
 run avis solver=avis vae=wan blocks=2 warmup=1 repeats=1
 # 6. cost against the window, and along a stream: to be flat at blocks 10, 50 and 100
@@ -80,7 +82,8 @@ run window solver=student vae=lean mode=window 'windows=[6,9,12,21]' blocks=2 re
 run growth solver=student vae=lean mode=growth 'growth=[10,50,100]'
 # 7. a training step
 device training "model=$MODEL" trainer=gpu distill.encode_dtype=bfloat16
-# 8. float32, for its price
+# 8. float8 (Ada, Hopper and later), and float32 for its price
+run student_lean_fp8 solver=student vae=lean precision=fp8
 run student_lean_fp32 solver=student vae=lean precision=fp32 blocks=2 repeats=1
 # 9. where the time goes: kernels of two blocks
 for solver in student avis_flash; do
