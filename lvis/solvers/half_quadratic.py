@@ -27,7 +27,7 @@ LEAST, LEAST_OF_MEANS = 0.05, 0.012
 # frames come back
 GAIN, GAIN_AT, GAIN_WITH_PAST = 4.0, 0.02, 2.0
 # the last shrinkage takes noise that the last step let in
-POLISH, LEAST_POLISH, MOST_POLISH = 2.0, 0.02, 0.07
+POLISH, LEAST_POLISH, MOST_POLISH = 2.0, 0.02, 0.04
 # errors of earlier frames, as far as the operator sees them: of the measurement's noise, and at most
 PAST_TAU, MOST_PAST_TAU = 1.5, 0.03
 # where blocks begin, so that borders of one step lie inside blocks of the next
