@@ -7,7 +7,6 @@ places that change from step to step (cycle spinning: Coifman and Donoho, 1995).
 of frames at a time.
 """
 
-import torch
 from torch import Tensor
 
 from lvis.operators import Composition, Identity, Inpainting, LinearOperator, Separable
@@ -88,10 +87,7 @@ def half_quadratic(
         tau = FIRST * (last / FIRST) ** (at / (STEPS - 1))
         video = video.clamp(-1.2, 1.2)
         if at < STEPS - CAREFUL:
-            there = SPIN[at % len(SPIN)]
-            back = (-there[0], -there[1])
-            video = without_noise(torch.roll(video, there, (3, 4)), tau, SIDE, windows)
-            video = torch.roll(video, back, (3, 4))
+            video = without_noise(video, tau, SIDE, windows, SPIN[at % len(SPIN)])
         else:
             video = without_noise(video, tau, STEP, windows)
         video = proximal(video, gain * (tau / noise) ** 2)

@@ -22,6 +22,9 @@ WINDOWS = ((4, 2), (8, 4))
 THRESHOLD = 2.7
 # the share of blocks that may be taken to hold nothing but noise
 FLATTEST = 0.2
+# blocks of single frames whose 64 coefficients are at hand at a time: on a CPU, what its caches hold
+PLACES = {"cpu": 2**14}
+MANY_PLACES = 2**20
 
 
 @torch.no_grad()
@@ -30,6 +33,7 @@ def without_noise(
     sigma: float,
     step: int = STEP,
     windows: Sequence[tuple[int, int]] = WINDOWS,
+    origin: tuple[int, int] = (0, 0),
 ) -> Tensor:
     """`video` (B, 3, T, H, W) with white noise of standard deviation `sigma` reduced; no gradient.
 
@@ -37,28 +41,17 @@ def without_noise(
 
     Args:
         step: pixels between the beginnings of blocks; 8 puts each pixel into one block of each
-            window, which is four times as fast as 4 and shows their borders.
+            window, which is two to three times as fast as 4 and shows their borders.
         windows: frames of a block, and frames between the beginnings of blocks, at most.
+        origin: rows and columns by which the video is rolled before and back after.
     """
     if sigma <= 0 or min(video.shape[3:]) < SIDE:
         return video
-    # luminance and two colour axes, orthonormal, so that noise stays white
-    colours = _cosines(3).to(video)
-    opponent = torch.einsum("dc,bcthw->bdthw", colours, video)
-    batch, channels, frames, height, width = opponent.shape
-    # every pixel is in the same number of blocks, and the sides divide by the step
-    below, right = (-side % step for side in (height, width))
-    margin = SIDE - step
-    padding = (margin, margin + right, margin, margin + below)
-    padded = F.pad(opponent.reshape(1, -1, height, width), padding, mode="reflect")
-    padded = padded.view(batch * channels, frames, *padded.shape[2:])
-    total, weights = torch.zeros_like(padded), torch.zeros_like(padded)
-    for length, apart in windows:
-        for first, count in _spans(frames, length, apart):
-            span = slice(first, first + count)
-            _add_blocks(padded[:, span], sigma, step, total[:, span], weights[:, span])
-    shrunk = total.div_(weights)[..., padding[2] :, padding[0] :][..., :height, :width]
-    return torch.einsum("dc,bdthw->bcthw", colours, shrunk.reshape(opponent.shape))
+    shrinkage = _Shrinkage(video, sigma, step, windows)
+    result = torch.empty_like(video, memory_format=torch.contiguous_format)
+    for sample, restored in zip(video, result, strict=True):
+        shrinkage(sample, restored, origin)
+    return result
 
 
 def estimated_noise(video: Tensor) -> float:
@@ -91,39 +84,131 @@ def _spans(frames: int, length: int, apart: int) -> list[tuple[int, int]]:
     return [(round(at * (frames - length) / more), length) for at in range(more + 1)]
 
 
-def _add_blocks(video: Tensor, sigma: float, step: int, total: Tensor, weights: Tensor) -> None:
-    """Adds the blocks of (N, T, H, W), T frames long, thresholded and weighted, and their weights."""
-    frames = video.shape[1]
-    time = _cosines(frames).to(video)
-    spectrum = torch.einsum("st,nthw->nshw", time, video)
-    # blocks that begin `step` pixels apart are as many grids of blocks side by side
-    for top in range(0, SIDE, step):
-        for left in range(0, SIDE, step):
-            rows = (video.shape[2] - top) // SIDE
-            columns = (video.shape[3] - left) // SIDE
-            part = (..., slice(top, top + rows * SIDE), slice(left, left + columns * SIDE))
-            kept, weight = _thresholded(spectrum[part], sigma)
-            total[part] += torch.einsum("st,nshw->nthw", time, kept)
-            weights[part] += weight
+class _Shrinkage:
+    """The shrinkage of samples like those of `video`, a band of rows at a time.
+
+    Cosines in space and in time commute: those in space are taken once per frame, not once per
+    window, and so is their inverse.
+    """
+
+    def __init__(
+        self, video: Tensor, sigma: float, step: int, windows: Sequence[tuple[int, int]]
+    ) -> None:
+        _, _, self.frames, self.height, self.width = video.shape
+        self.step, self.threshold = step, THRESHOLD * sigma
+        self.spans = [s for window in windows for s in _spans(self.frames, *window)]
+        self.times = {count: _cosines(count).to(video) for _, count in self.spans}
+        # luminance and two colour axes, orthonormal, so that noise stays white
+        self.colours = _cosines(3).to(video)
+        self.to_blocks, self.to_cells = (kernel.to(video) for kernel in _kernels(step))
+        # every pixel is in the same number of blocks, and the sides divide by the step
+        self.below, self.right = (-side % step for side in (self.height, self.width))
+        self.on_cpu = video.device.type == "cpu"
+
+    def __call__(self, video: Tensor, result: Tensor, origin: tuple[int, int]) -> None:
+        """Writes the shrinkage of (3, T, H, W), rolled by `origin`, to `result`."""
+        step, margin = self.step, SIDE - self.step
+        sides = (margin, margin + self.right)
+        rows = (self.height + self.below) // step
+        columns = (self.width + self.right) // step
+        # rows of the video under those of the padded one
+        lines = torch.arange(-margin, rows * step + margin, device=video.device).abs()
+        lines = self.height - 1 - (self.height - 1 - lines).abs()
+        lines = (lines - origin[0]) % self.height
+        band = max(1, PLACES.get(video.device.type, MANY_PLACES) // (self.frames * columns))
+        for top in range(0, rows, band):
+            bottom = min(top + band, rows)
+            part = video.index_select(2, lines[top * step : bottom * step + 2 * margin])
+            if origin[1]:
+                part = part.roll(origin[1], 3)
+            if any(sides):
+                part = F.pad(part, (*sides, 0, 0), mode="reflect")
+            opponent = torch.mm(self.colours, part.view(3, -1)).view(part.shape)
+            cells = torch.stack([self._averaged(colour) for colour in opponent])
+            cells = torch.mm(self.colours.T, cells.view(3, -1)).view(cells.shape)
+            # (3, T, rows, step, columns, step)
+            cells = cells.unflatten(2, (step, step)).permute(0, 1, 4, 2, 5, 3)
+            pixels = cells.reshape(3, self.frames, -1, columns * step)
+            count = min(bottom * step, self.height) - top * step
+            for here, there in _wrapped(top * step - origin[0], count, self.height):
+                for left, right in _wrapped(-origin[1], self.width, self.width):
+                    result[:, :, there, right] = pixels[:, :, here, left]
+
+    def _averaged(self, images: Tensor) -> Tensor:
+        """The weighted means of overlapping blocks of padded images (T, H', W'), as cells
+        (T, step^2, rows, columns)."""
+        blocks = F.conv2d(images[:, None], self.to_blocks, stride=self.step)
+        to_cells, shape = self.to_cells, blocks.shape[2:]
+        if self.on_cpu:
+            # few frequencies pass a high threshold; to look is cheap where no device has to be waited for
+            alive = self._alive(blocks)
+            blocks, to_cells = blocks[:, alive], to_cells[:, alive]
+        total, weights = self._weighted(blocks.flatten(2))
+        cells = F.conv2d(total.unflatten(2, shape), to_cells)
+        spread = F.avg_pool2d(
+            weights.unflatten(1, shape), to_cells.shape[2], stride=1, divisor_override=1
+        )
+        return cells.div_(spread[:, None])
+
+    def _alive(self, blocks: Tensor) -> Tensor:
+        """The frequencies in space of (T, 64, h, w) that may hold something, and the means."""
+        largest = blocks.amax(dim=(2, 3)).maximum(-blocks.amin(dim=(2, 3))).square_()
+        # no coefficient in time is larger than the norm of all
+        energies = [largest[first : first + count].sum(dim=0) for first, count in self.spans]
+        alive = torch.stack(energies).amax(dim=0) > self.threshold**2
+        alive[0] = True
+        return alive.nonzero()[:, 0]
+
+    def _weighted(self, blocks: Tensor) -> tuple[Tensor, Tensor]:
+        """Sums over the windows of (T, K, P), thresholded and weighted, and of weights (T, P).
+
+        The first of the K frequencies are the blocks' means.
+        """
+        frames, _, places = blocks.shape
+        flat = blocks.flatten(1)
+        total, weights = torch.zeros_like(flat), blocks.new_zeros(frames, places)
+        longest = max(self.times)
+        spectra, counted = (flat.new_empty(longest, flat.shape[1]) for _ in range(2))
+        for first, count in self.spans:
+            span, time = slice(first, first + count), self.times[count]
+            spectrum, kept = spectra[:count], counted[:count]
+            torch.mm(time, flat[span], out=spectrum)
+            # the mean of a block is its surest coefficient; without it, faint colours of large
+            # areas turn grey
+            means = spectrum[0, :places].clone()
+            torch.hardshrink(spectrum, self.threshold, out=spectrum)
+            spectrum[0, :places] = means
+            torch.ne(spectrum, 0, out=kept)
+            kept[0, :places] = 1
+            # blocks of few coefficients are the surer ones
+            weight = kept.view(-1, places).sum(dim=0).reciprocal_().mul_(count)
+            weights[span] += weight
+            spectrum.view(-1, places).mul_(weight)
+            total[span].addmm_(time.T, spectrum)
+        return total.view(blocks.shape), weights
 
 
-def _thresholded(spectrum: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
-    """Blocks side by side in (N, T, H, W), of which T is transformed, times their weights; the
-    weights (N, 1, H, W)."""
-    count, frames, height, width = spectrum.shape
-    rows, columns = height // SIDE, width // SIDE
-    cosines = _cosines(SIDE).to(spectrum)
-    blocks = (spectrum.reshape(-1, SIDE) @ cosines.mT).view(count, frames, rows, SIDE, width)
-    blocks = (cosines @ blocks).view(count, frames, rows, SIDE, columns, SIDE)
-    kept = (blocks.abs() > THRESHOLD * sigma).to(blocks)
-    # the mean of a block is its surest coefficient; without it, faint colours of large areas turn grey
-    kept[:, 0, :, 0, :, 0] = 1
-    # blocks of few coefficients are the surer ones
-    weight = frames / kept.sum(dim=(1, 3, 5), keepdim=True)
-    blocks = (blocks * kept).mul_(weight).view(count, frames, rows, SIDE, width)
-    blocks = (cosines.mT @ blocks).view(-1, SIDE) @ cosines
-    spread = weight.expand(-1, 1, -1, SIDE, -1, SIDE).reshape(count, 1, height, width)
-    return blocks.view(spectrum.shape), spread
+def _wrapped(first: int, count: int, size: int) -> list[tuple[slice, slice]]:
+    """`count` places from `first` on a ring of `size`: their slices from 0 and their slices there."""
+    first %= size
+    before = min(count, size - first)
+    parts = [(slice(before), slice(first, first + before))]
+    return parts + [(slice(before, count), slice(count - before))] * (count > before)
+
+
+@lru_cache(maxsize=2)
+def _kernels(step: int) -> tuple[Tensor, Tensor]:
+    """Convolutions from images to blocks' cosines, with this stride, and from these to cells.
+
+    A cell is step x step pixels, and n = SIDE / step blocks reach it from each direction:
+    (64, 1, 8, 8) and (step^2, 64, n, n).
+    """
+    reach = SIDE // step
+    basis = _basis()
+    with torch.inference_mode(False):
+        cells = basis.view(SIDE**2, reach, step, reach, step).permute(2, 4, 0, 1, 3)
+        cells = cells.reshape(step**2, SIDE**2, reach, reach).flip(2, 3).contiguous()
+        return basis.view(SIDE**2, 1, SIDE, SIDE), cells
 
 
 @lru_cache(maxsize=8)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy.fft import dctn, idctn
 
-from lvis.solvers.shrinkage import without_noise
+from lvis.solvers.shrinkage import PLACES, without_noise
 
 SIDE, THRESHOLD = 8, 2.7
 Windows = tuple[tuple[int, int], ...]
@@ -76,6 +76,24 @@ def test_float32_differs_where_rounding_decides_only():
     difference = without_noise(video.float(), 0.1).double() - without_noise(video, 0.1)
     assert (difference.abs() > 1e-5).double().mean() < 0.02
     assert difference.square().mean().sqrt() < 1e-4
+
+
+@pytest.mark.parametrize("places", [1, 200, 1500])
+def test_nothing_depends_on_how_many_blocks_are_at_hand(places, monkeypatch):
+    video = scene((1, 3, 6, 41, 52), 0.1)
+    expected = without_noise(video, 0.1, origin=(2, 6))
+    monkeypatch.setitem(PLACES, "cpu", places)
+    assert torch.allclose(without_noise(video, 0.1, origin=(2, 6)), expected, atol=1e-9)
+
+
+@pytest.mark.parametrize("step", [4, 8])
+@pytest.mark.parametrize("size", [(40, 56), (41, 51)])
+@pytest.mark.parametrize("origin", [(0, 4), (4, 0), (6, 2)])
+def test_an_origin_is_a_roll_there_and_back(origin, size, step):
+    video = scene((1, 3, 5, *size), 0.1)
+    rolled = without_noise(torch.roll(video, origin, (3, 4)), 0.1, step)
+    expected = torch.roll(rolled, (-origin[0], -origin[1]), (3, 4))
+    assert torch.allclose(without_noise(video, 0.1, step, origin=origin), expected, atol=1e-9)
 
 
 def test_all_is_shrunk_to_the_means_of_blocks_where_nothing_else_stands_out():
