@@ -100,8 +100,10 @@ class Separable(LinearOperator):
         def apply(x: Tensor, gamma: float | Tensor) -> Tensor:
             self.measurement_shape(x.shape)
             spectrum = Spectrum(self.axes, x.shape[2:], x.dtype, x.device)
-            exact = isinstance(gamma, Tensor) or x.dtype == torch.float64
-            kept = spectrum.kept(0.0 if exact else NEGLIGIBLE / max(gamma, 1e-30))
+            smallest = 0.0
+            if not isinstance(gamma, Tensor) and x.dtype != torch.float64:
+                smallest = NEGLIGIBLE / max(gamma, 1e-30)
+            kept = spectrum.kept(smallest)
             seen = spectrum.of_video(x, kept)
             if not held or any(h < s for h, s in zip(held[0].shape, seen.shape, strict=True)):
                 held[:] = [spectrum.of_measurement(y.to(x.dtype), kept)]
