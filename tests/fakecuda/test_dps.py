@@ -28,12 +28,13 @@ ADM = {
 }
 
 
-# the timestep as a tensor, the blur's matrix, and the clock at the end of the clip
+# the timestep as a tensor, the blur's matrix, the weights of patches, and the clock at the end of the clip
 ALLOWED = {
     ("attention", "backbone/pixel_prior.py"),
     ("h2d queued", "kernels/transfer.py"),
     ("h2d", "backbone/pixel_prior.py"),
     ("h2d", "operators/axes.py"),
+    ("h2d", "solvers/tiling.py"),
     ("sync", "solvers/base.py"),
 }
 
