@@ -18,6 +18,8 @@ SPACES = ("pixel", "latent")
 # not converge
 OFFICIAL_ITERATIONS = 5
 EXACT_ITERATIONS = 200
+# of conjugate gradients in one step of a splitting; more are slower and hardly better
+SPLITTING_STEPS = 16
 POWER_ITERATIONS = 50
 
 
@@ -156,18 +158,34 @@ class LinearOperator(nn.Module):
             y: the measurement.
             gamma: weight of the data, a number or one per sample (B,).
         """
+        return self._proximal(self.adjoint(y, x.shape), x, gamma, self.cg_iterations)
+
+    def proximal(self, y: Tensor) -> Callable[[Tensor, float | Tensor], Tensor]:
+        """(x, gamma) -> prox(x, y, gamma) for splittings, which apply it again and again.
+
+        What belongs to y alone is computed once. Where conjugate gradients are needed, each
+        application takes only the first `SPLITTING_STEPS` from x: the next one goes on from there.
+        """
+        held: list[Tensor] = []
+
+        def apply(x: Tensor, gamma: float | Tensor) -> Tensor:
+            if not held:
+                held.append(self.adjoint(y, x.shape))
+            return self._proximal(held[0], x, gamma, min(SPLITTING_STEPS, self.cg_iterations))
+
+        return apply
+
+    def _proximal(
+        self, back_projection: Tensor, x: Tensor, gamma: float | Tensor, steps: int
+    ) -> Tensor:
         weight = per_sample(gamma, x)
         return conjugate_gradients(
             lambda z: z + weight * self.adjoint(self(z), x.shape),
-            x + weight * self.adjoint(y, x.shape),
+            x + weight * back_projection,
             x,
-            self.cg_iterations,
+            steps,
             self.cg_tolerance,
         )
-
-    def proximal(self, y: Tensor) -> Callable[[Tensor, float | Tensor], Tensor]:
-        """(x, gamma) -> prox(x, y, gamma), which computes what belongs to y alone once."""
-        return lambda x, gamma: self.prox(x, y, gamma)
 
     def lift(self, y: Tensor) -> Tensor:
         """y brought to the shape of x for an encoder or an eye; not an inverse."""
