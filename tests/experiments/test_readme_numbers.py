@@ -244,12 +244,23 @@ def is_one_of(number: str, pool: list[float]) -> bool:
 
 def test_the_speed_tables_come_from_the_benchmarks_files():
     folder = EXPERIMENTS / "speed"
-    files = [*sorted((folder / "tiny").glob("*.json")), *folder.glob("before_after*.json")]
+    files = [
+        *sorted((folder / "tiny").glob("*.json")),
+        *folder.glob("before_after*.json"),
+        folder / "dial.json",
+    ]
+    # estimates that experiments/speed/roofline.py writes as they stand
+    written = tables((folder / "roofline.md").read_text(encoding="utf-8"))
+    estimates = [tuple(line) for _, _, lines in written for line in lines]
+    assert estimates
     found = [number for file in files for number in leaves(json.loads(file.read_text()))]
     # as they are, milliseconds, MB, GFLOP
     pool = [number * scale for number in found for scale in (1, 1e3, 1e-6, 1e-9)]
     for _, _, lines in tables((folder / "README.md").read_text(encoding="utf-8")):
-        for _, *values in lines:
+        for line in lines:
+            if tuple(line) in estimates:
+                continue
+            _, *values = line
             for number in re.findall(r"\d+(?:\.\d+)?", " ".join(values)):
                 assert is_one_of(number, pool), number
 
