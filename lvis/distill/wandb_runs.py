@@ -47,6 +47,10 @@ def wandb_logger(
     if not offline and os.environ.get("WANDB_MODE", "online") == "online":
         check_online()
     options |= {"id": run_id(Path(save_dir)), "tags": run_tags(tags, overrides)}
+    # W&B reads the environment once per process, perhaps before Lightning or the user set this
+    mode = "offline" if offline else os.environ.get("WANDB_MODE")
+    if mode:
+        options["mode"] = mode
     return WandbLogger(save_dir=save_dir, offline=offline, **options)
 
 

@@ -2,7 +2,7 @@
 
 On CUDA of compute capability 8.9 and later the product is torch's scaled one, in float8 tensor cores with float32 sums.
 Elsewhere it is emulated by float32 products of the same rounded numbers: slow, and equal but for the order of sums.
-Ours rather than torchao's, whose dynamic float8 does not run on a CPU, where it could be checked.
+Ours rather than torchao's, so that its error can be checked on a CPU.
 """
 
 from __future__ import annotations

@@ -50,6 +50,10 @@ def test_jobs_of_a_sweep_are_runs_of_their_own_and_a_resumed_one_keeps_its_id(
     import wandb
 
     monkeypatch.setenv("WANDB_SILENT", "true")
+    # as after an earlier look at W&B in this process: `offline` holds nevertheless
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    wandb.teardown()
+    wandb.setup()
     found = []
     for name, steps in (("a", 1), ("b", 1), ("a", 2)):
         output = tmp_path / name
