@@ -15,6 +15,7 @@ from lvis.cli.config import compose
 from lvis.errors import UserError
 from lvis.operators import LinearOperator
 from lvis.restorer import Restorer
+from lvis.solvers.base import Solver
 from lvis.solvers.blocks import block_frames
 from lvis.solvers.consistency import LOSSY
 from real.measurements import H264, Cell
@@ -53,14 +54,20 @@ def restore(
         weight = tv_weight(cell)
         overrides = (f"solver.tv_weight={weight}", f"solver.rho={30 * weight}")
     solver = restorer(method, cell, () if method == "pinv" else tuple(overrides)).solver
-    restored: list[Tensor] = []
-    with solver.open(operator, (shape[-2], shape[-1]), prompt="", seed=0) as stream:
+    return restored(solver, operator, measurement)
+
+
+def restored(solver: Solver, operator: LinearOperator, measurement: Tensor) -> Tensor:
+    """x_hat (1, 3, T, H, W) of a whole measurement (1, 3, T, H_y, W_y), pushed block by block."""
+    size = operator.video_shape(measurement.shape)[-2:]
+    frames: list[Tensor] = []
+    with solver.open(operator, (size[0], size[1]), prompt="", seed=0) as stream:
         place, (count, later) = 0, block_frames(solver.block_size)
         while place < measurement.shape[2]:
-            restored += stream.push(measurement[:, :, place : place + count])
+            frames += stream.push(measurement[:, :, place : place + count])
             place, count = place + count, later
-        restored += stream.finish()
-    return torch.cat(restored, dim=2)
+        frames += stream.finish()
+    return torch.cat(frames, dim=2)
 
 
 def restorer(method: str, cell: Cell, overrides: tuple[str, ...]) -> Restorer:

@@ -27,9 +27,8 @@ from lvis.operators import (  # noqa: E402
     TemporalAverage,
 )
 from lvis.restorer import Restorer  # noqa: E402
-from lvis.solvers.base import Solver  # noqa: E402
-from lvis.solvers.blocks import block_frames  # noqa: E402
 from real.measurements import find_clips, read_clip  # noqa: E402
+from real.methods import restored  # noqa: E402
 
 NOISE, PSNR = 0.02, "psnr_rgb_frame_mean"
 
@@ -60,8 +59,8 @@ def unannounced(operator: LinearOperator) -> LinearOperator:
 Case = tuple[str, str, Callable[[], LinearOperator], Callable[[], LinearOperator]]
 
 
-def case(kind: str, name: str, true: Callable, told: Callable | None = None) -> Case:
-    return kind, name, true, told or true
+def case(kind: str, name: str, true: Callable, assumed: Callable | None = None) -> Case:
+    return kind, name, true, assumed or true
 
 
 def blur(sigma: float) -> Callable[[], LinearOperator]:
@@ -124,18 +123,18 @@ def main() -> None:
         for strength in (0, 1)
     }
     suite, lines = Suite((PSNR,)), []
-    for kind, name, true, told in CASES:
+    for kind, name, true, assumed in CASES:
         scores: dict[int, list[float]] = {0: [], 1: []}
         for clip, clean in clips.items():
             seed = zlib.crc32(clip.encode())
             measuring, given = (
                 build().realise(clean.shape, torch.Generator().manual_seed(seed))
-                for build in (true, told)
+                for build in (true, assumed)
             )
             noise = torch.Generator().manual_seed(seed)
             y = to_video(to_frames(measuring.measure(clean, noise)))
             for strength, solver in solvers.items():
-                video = restored(solver, given, y, clean.shape)
+                video = restored(solver, given, y)
                 value = suite.clip(video, clean).values[suite.column(suite.metrics[0])]
                 assert value is not None
                 scores[strength].append(value)
@@ -146,18 +145,6 @@ def main() -> None:
         print(*lines[-1], file=sys.stderr, flush=True)
     header = ("operator", "", "first estimate", "student", "gain", "least of the clips")
     print(markdown_table(header, lines))
-
-
-def restored(solver: Solver, operator: LinearOperator, y: Tensor, shape: torch.Size) -> Tensor:
-    """x_hat of a whole measurement, block by block."""
-    frames: list[Tensor] = []
-    with solver.open(operator, (shape[-2], shape[-1]), prompt="", seed=0) as stream:
-        place, (count, later) = 0, block_frames(solver.block_size)
-        while place < y.shape[2]:
-            frames += stream.push(y[:, :, place : place + count])
-            place, count = place + count, later
-        frames += stream.finish()
-    return torch.cat(frames, dim=2)
 
 
 if __name__ == "__main__":

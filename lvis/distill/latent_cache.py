@@ -172,5 +172,5 @@ def check_fixed(operator: LinearOperator, realised: LinearOperator) -> None:
     if realised is not operator or operator.space == "latent":
         raise UserError(
             f"distill.latent_cache and data.latents have one z_in for each clip, and {type(operator).__name__} is "
-            "drawn anew for each or acts on latents: do without them"
+            "drawn anew for each or acts on latents: set them to null and false"
         )
